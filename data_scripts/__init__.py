@@ -1,0 +1,1 @@
+"""Scripts that make what the package and the book ship: weights, pictures, measured results."""

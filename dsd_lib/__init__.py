@@ -1,0 +1,59 @@
+"""Deep self-dissimilarity (DSD): how the deep features of one picture differ between its scales.
+
+The library behind the book, and small enough to read in a sitting. Pictures are float tensors
+``(N, 3, H, W)``, RGB, in [0, 1].
+
+>>> import dsd_lib as dsd
+>>> net = dsd.load_backbone("vgg16")
+>>> x = dsd.sample_images()["coffee"]
+>>> dsd.dsd_norm(x, net, layers=("relu3_1",), alpha=2)
+tensor([[0.0523]])
+"""
+
+from dsd_lib.backbones import Backbone, load_backbone
+from dsd_lib.descriptor import dsd, dsd_norm
+from dsd_lib.gram import gram_matrix, patch_gram
+from dsd_lib.images import image_from_array, load_image, sample_images, to_array
+from dsd_lib.losses import (
+    ContextualLoss,
+    DSDLoss,
+    MultiScaleStyleLoss,
+    PerceptualLoss,
+    ProjectedDistributionLoss,
+    StyleLoss,
+    contextual_distance,
+    dsd_distance,
+    multiscale_style_distance,
+    perceptual_distance,
+    projected_distribution_distance,
+    style_distance,
+)
+from dsd_lib.resize import imresize
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backbone",
+    "ContextualLoss",
+    "DSDLoss",
+    "MultiScaleStyleLoss",
+    "PerceptualLoss",
+    "ProjectedDistributionLoss",
+    "StyleLoss",
+    "contextual_distance",
+    "dsd",
+    "dsd_distance",
+    "dsd_norm",
+    "gram_matrix",
+    "image_from_array",
+    "imresize",
+    "load_backbone",
+    "load_image",
+    "multiscale_style_distance",
+    "patch_gram",
+    "perceptual_distance",
+    "projected_distribution_distance",
+    "sample_images",
+    "style_distance",
+    "to_array",
+]

@@ -1,0 +1,257 @@
+"""The feature networks φ: VGG-16, embedded in the package, and VGG-19, the paper's, from torchvision."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from importlib import resources
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from dsd_lib.images import check_images
+
+VGG16_SHA256 = "dd69614041f6c2ea315ea764c79a0e815d2acf040e83b567c6c9195a629193c5"
+LARGE_PICTURE = 4_000_000  # pixels; above, Gram matrices are summed over tiles
+TILE = 1024  # pixels; the side of such a tile
+
+_CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # in each block
+_CHANNELS = (64, 128, 256, 512, 512)
+_NORMALISATION = {  # mean, std of the input in [0, 1]
+    "vgg16": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (0.226, 0.226, 0.226)),
+    "vgg19": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+class Backbone(nn.Module):
+    """A frozen VGG whose layers go by the field's names: ``conv1_1``, ``relu1_1``, …, ``pool5``.
+
+    ``net(x, layers)`` runs only as deep as the deepest layer asked for and returns all of them from
+    one pass. Weights need no gradient; gradients flow to the picture.
+
+    Attributes:
+        name: ``"vgg16"`` or ``"vgg19"``.
+        layers: all layer names in order.
+        last_conv: the deepest convolution, the perceptual loss's layer.
+
+    Source: section 3.1; chapter 2 of the book.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        if name not in _CONVOLUTIONS:
+            raise ValueError(f"name: expected one of {sorted(_CONVOLUTIONS)}, got {name!r}")
+        self.name = name
+        mean, std = _NORMALISATION[name]
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.stages = nn.ModuleDict()
+        channels = 3
+        blocks = zip(_CONVOLUTIONS[name], _CHANNELS, strict=True)
+        for block, (convolutions, width) in enumerate(blocks, start=1):
+            for index in range(1, convolutions + 1):
+                self.stages[f"conv{block}_{index}"] = nn.Conv2d(channels, width, 3, padding=1)
+                # Not in place: a convolution's map may have been asked for as well.
+                self.stages[f"relu{block}_{index}"] = nn.ReLU()
+                channels = width
+            self.stages[f"pool{block}"] = nn.MaxPool2d(2)
+        self.layers = tuple(self.stages)
+        self.last_conv = f"conv5_{_CONVOLUTIONS[name][-1]}"
+        self.requires_grad_(False).eval()
+        self.to(memory_format=torch.channels_last)
+
+    def forward(
+        self, x: Tensor, layers: Iterable[str], *, check_range: bool = True
+    ) -> dict[str, Tensor]:
+        """Feature maps of ``x``: layer -> ``(N, C, H', W')``, in the order of ``layers``.
+
+        Args:
+            x: pictures ``(N, 3, H, W)`` in [0, 1].
+            layers: names out of ``self.layers``.
+            check_range: False leaves out the check of the values.
+
+        Raises:
+            TypeError, ValueError: ``x`` is no such batch, is too small, or a layer is unknown.
+        """
+        layers = self.check_layers(layers)
+        min_side, why = self.min_side(layers)
+        check_images(x, min_side=min_side, why=why, check_range=check_range)
+        f = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        maps = {}
+        for name, stage in self.stages.items():
+            f = stage(f)
+            if name in layers:
+                maps[name] = f
+                if len(maps) == len(layers):
+                    break
+        return {layer: maps[layer] for layer in layers}
+
+    def check_layers(self, layers: Iterable[str]) -> tuple[str, ...]:
+        """``layers`` as a tuple of known, different names; a ValueError otherwise."""
+        layers = (layers,) if isinstance(layers, str) else tuple(layers)
+        unknown = [layer for layer in layers if layer not in self.layers]
+        if unknown or not layers or len(set(layers)) < len(layers):
+            raise ValueError(
+                f"layers: expected different names out of {', '.join(self.layers)}; got {layers}"
+            )
+        return layers
+
+    def stride(self, layer: str) -> int:
+        """Pixels of the picture from one position of ``layer`` to the next.
+
+        >>> Backbone("vgg16").stride("relu3_1")
+        4
+        """
+        before = self.layers[: self.layers.index(layer) + 1]
+        return 2 ** sum(name.startswith("pool") for name in before)
+
+    def reach(self, layer: str) -> int:
+        """How many pixels beyond its own cell of ``stride`` pixels a position of ``layer`` sees.
+
+        >>> Backbone("vgg16").reach("relu3_1")
+        10
+        """
+        before = self.layers[: self.layers.index(layer) + 1]
+        return sum(self.stride(name) for name in before if name.startswith("conv"))
+
+    def min_side(self, layers: tuple[str, ...], alpha: float = 1) -> tuple[int, str]:
+        """The shortest side of a picture that reaches ``layers`` at x↓alpha, and the words for it."""
+        deepest = max(layers, key=self.stride)
+        side = self.stride(deepest)
+        if alpha == 1:
+            return side, f"; {self.name} needs them to reach {deepest}"
+        # imresize rounds the side up, so that one pixel over (side - 1) * alpha is enough.
+        needed = max(side, int((side - 1) * alpha) + 1)
+        return needed, f"; {self.name} needs them to reach {deepest} at alpha={alpha:g}"
+
+    def positions(self, x: Tensor, layer: str) -> int:
+        """Number of positions (height times width) of ``layer``'s map of ``x``."""
+        stride = self.stride(layer)
+        return (x.shape[2] // stride) * (x.shape[3] // stride)
+
+    def choose_tile(self, x: Tensor, tile: int | None) -> int | None:
+        """The tile to use: the one asked for, none for a small picture, else ``TILE``."""
+        if tile is None:
+            return TILE if x.shape[2] * x.shape[3] > LARGE_PICTURE else None
+        if int(tile) != tile or tile < 1:
+            raise ValueError(f"tile: expected a positive whole number of pixels, got {tile}")
+        return int(tile)
+
+    def tiles(self, x: Tensor, layers: tuple[str, ...], tile: int) -> Iterator[dict[str, Tensor]]:
+        """The feature maps of ``x`` piece by piece: every position of every layer exactly once.
+
+        A piece is computed from its tile and a halo as wide as the layers' reach, so its values are
+        those of the whole picture, while memory is that of one tile.
+        """
+        stride = max(self.stride(layer) for layer in layers)
+        halo = _round_up(max(self.reach(layer) for layer in layers), stride)
+        tile = _round_up(tile, stride)
+        height, width = x.shape[2:]
+        for top in range(0, height, tile):
+            for left in range(0, width, tile):
+                bottom, right = min(top + tile, height), min(left + tile, width)
+                above, before = max(top - halo, 0), max(left - halo, 0)
+                piece = x[:, :, above : bottom + halo, before : right + halo]
+                maps = self(piece, layers, check_range=False)
+                yield {
+                    layer: f[
+                        :,
+                        :,
+                        (top - above) // s : bottom // s - above // s,
+                        (left - before) // s : right // s - before // s,
+                    ]
+                    for layer, f in maps.items()
+                    for s in (self.stride(layer),)
+                }
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def load_backbone(name: str = "vgg16", weights: str | Path | None = None) -> Backbone:
+    """A trained feature network, frozen, on the CPU (move it with ``.to(device)``).
+
+    Args:
+        name: ``"vgg16"`` comes with the package and needs no download. ``"vgg19"`` is the paper's
+            and is downloaded by torchvision, once.
+        weights: a local file instead: ``.safetensors`` with tensors ``conv1_1.weight``, …, or, for
+            vgg19, torchvision's ``vgg19-dcbb9e9d.pth``.
+
+    Raises:
+        ValueError: unknown name, or a weights file that is damaged, incomplete or not the one named.
+        FileNotFoundError: no such weights file, or VGG-19 cannot be had; the text says what to do.
+
+    Source: section 3.1; chapter 2 of the book.
+
+    >>> net = load_backbone("vgg16")
+    >>> {k: tuple(f.shape) for k, f in net(torch.rand(1, 3, 64, 64), ["relu2_1", "conv5_3"]).items()}
+    {'relu2_1': (1, 128, 32, 32), 'conv5_3': (1, 512, 4, 4)}
+    """
+    net = Backbone(name)
+    if weights is not None:
+        path = Path(weights)
+        if not path.is_file():
+            raise FileNotFoundError(f"no weights file at {path}")
+        tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path, net)
+    elif name == "vgg16":
+        embedded = resources.files("dsd_lib") / "weights" / "vgg16_conv_fp16.safetensors"
+        with resources.as_file(embedded) as path:
+            if not path.is_file():
+                raise FileNotFoundError(f"no weights file at {path}; install dsd_lib again")
+            tensors = _read_safetensors(path, sha256=VGG16_SHA256)
+    else:
+        tensors = _from_torchvision(_download_vgg19(), net)
+    expected = {k: tuple(v.shape) for k, v in net.stages.state_dict().items()}
+    got = {k: tuple(v.shape) for k, v in tensors.items()}
+    if got != expected:
+        wrong = sorted(k for k in expected.keys() | got.keys() if expected.get(k) != got.get(k))
+        raise ValueError(f"expected the tensors of {name}, got others for {', '.join(wrong[:4])}")
+    net.stages.load_state_dict({k: v.float() for k, v in tensors.items()})
+    return net
+
+
+def _read_safetensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
+    data = path.read_bytes()
+    got = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and got != sha256:
+        raise ValueError(f"{path}: expected sha256 {sha256}, got {got}; the file is damaged")
+    try:
+        return safetensors.torch.load(data)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected a safetensors file, got {error}") from error
+
+
+def _read_pth(path: Path, net: Backbone) -> dict[str, Tensor]:
+    try:  # weights_only: tensors and nothing else is unpickled
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path}: expected a PyTorch file of tensors, got {error}") from error
+    return _from_torchvision(state, net)
+
+
+def _from_torchvision(state: dict[str, Tensor], net: Backbone) -> dict[str, Tensor]:
+    """torchvision numbers its layers, ``features.0`` is ``conv1_1``; the classifier is left out."""
+    if not isinstance(state, dict):
+        raise ValueError(f"expected a dictionary of tensors, got {type(state).__name__}")
+    tensors = {}
+    for key, value in state.items():
+        part, _, rest = key.partition(".")
+        index, _, kind = rest.partition(".")
+        if part == "features" and index.isdigit() and int(index) < len(net.layers):
+            tensors[f"{net.layers[int(index)]}.{kind}"] = value
+    return tensors
+
+
+def _download_vgg19() -> dict[str, Tensor]:
+    try:
+        from torchvision.models import VGG19_Weights  # only VGG-19 needs torchvision
+
+        return VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+    except Exception as error:  # no torchvision, a broken one, no network, a wrong hash
+        raise FileNotFoundError(
+            f"VGG-19 could not be had from torchvision ({error}). Put vgg19-dcbb9e9d.pth in "
+            f"{Path(torch.hub.get_dir()) / 'checkpoints'}, or name your copy: "
+            'load_backbone("vgg19", weights="path/to/vgg19-dcbb9e9d.pth").'
+        ) from error

@@ -1,0 +1,167 @@
+"""Pictures in and out: files and arrays to float tensors ``(N, 3, H, W)`` in [0, 1], and the checks."""
+
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+MAX_PIXELS = 100_000_000  # what load_image decodes at most unless told otherwise
+
+
+def check_images(
+    x: Tensor, *, name: str = "x", min_side: int = 1, why: str = "", check_range: bool = True
+) -> None:
+    """Raise a clear error unless ``x`` is a batch of RGB pictures ``(N, 3, H, W)`` in [0, 1].
+
+    ``min_side`` is the shortest side allowed and ``why`` ends the message when a picture is smaller.
+    ``check_range=False`` leaves out finiteness and range, which a training loop wants: its pictures
+    overshoot [0, 1] while they are being learnt, and reading the values would stall a GPU.
+
+    Raises:
+        TypeError: not a tensor, or not of a real floating type.
+        ValueError: wrong rank, channels, size, or values.
+
+    >>> check_images(torch.rand(1, 3, 8, 8))
+    >>> check_images(255 * torch.ones(1, 3, 8, 8))
+    Traceback (most recent call last):
+    ...
+    ValueError: x: expected values in [0, 1], got [255, 255]; divide 8-bit values by 255
+    """
+    if not isinstance(x, Tensor):
+        hint = "; dsd_lib.image_from_array converts it" if isinstance(x, np.ndarray) else ""
+        raise TypeError(f"{name}: expected a torch.Tensor, got {type(x).__name__}{hint}")
+    if not x.is_floating_point():
+        hint = "; divide 8-bit values by 255" if x.dtype == torch.uint8 else ""
+        raise TypeError(f"{name}: expected a floating-point tensor, got {x.dtype}{hint}")
+    shape = tuple(x.shape)
+    if x.ndim != 4:
+        hint = "; add the batch axis with x[None]" if x.ndim == 3 else ""
+        raise ValueError(f"{name}: expected shape (N, 3, H, W), got {shape}{hint}")
+    if x.shape[1] != 3:
+        hint = "; channels come second: x.permute(0, 3, 1, 2)" if x.shape[3] == 3 else ""
+        raise ValueError(f"{name}: expected 3 channels (RGB) in shape (N, 3, H, W), got {shape}{hint}")
+    if x.shape[0] == 0:
+        raise ValueError(f"{name}: expected at least one picture, got an empty batch {shape}")
+    if min(x.shape[2:]) < min_side:
+        raise ValueError(f"{name}: expected sides of at least {min_side} pixels, got {shape}{why}")
+    if check_range:
+        low, high = (v.item() for v in x.detach().aminmax())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+        if low < 0 or high > 1:
+            hint = "divide 8-bit values by 255" if high > 2 else "bring them there, or clamp them"
+            raise ValueError(
+                f"{name}: expected values in [0, 1], got [{low:.4g}, {high:.4g}]; {hint}"
+            )
+
+
+def check_pair(x: Tensor, y: Tensor, *, min_side: int, why: str, check_range: bool) -> None:
+    """Raise unless ``x`` and ``y`` are two batches of pictures of one shape, type and device."""
+    check_images(x, name="x", min_side=min_side, why=why, check_range=check_range)
+    check_images(y, name="y", min_side=min_side, why=why, check_range=check_range)
+    for what in ("shape", "dtype", "device"):
+        a, b = getattr(x, what), getattr(y, what)
+        if a != b:
+            a, b = (tuple(v) if what == "shape" else v for v in (a, b))
+            raise ValueError(f"expected x and y of the same {what}, got {a} and {b}")
+
+
+def image_from_array(array: np.ndarray) -> Tensor:
+    """A picture held in a NumPy array, as a tensor ``(1, 3, H, W)`` in [0, 1].
+
+    Args:
+        array: ``(H, W)`` grey or ``(H, W, 3)`` RGB; 8-bit or 16-bit unsigned integers, which are
+            divided by 255 or 65535, or floats already in [0, 1].
+
+    Raises:
+        TypeError: not an array, or another type of number.
+        ValueError: another shape, or floats outside [0, 1].
+
+    >>> image_from_array(np.full((2, 4), 51, dtype=np.uint8))[0, :, 0, 0]
+    tensor([0.2000, 0.2000, 0.2000])
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"expected a NumPy array, got {type(array).__name__}")
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=2)
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise ValueError(f"expected an array of shape (H, W) or (H, W, 3), got {array.shape}")
+    if array.dtype in (np.uint8, np.uint16):
+        array = array / np.iinfo(array.dtype).max
+    elif not np.issubdtype(array.dtype, np.floating):
+        raise TypeError(f"expected uint8, uint16 or floating-point values, got {array.dtype}")
+    x = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).permute(2, 0, 1)[None]
+    x = x.contiguous()
+    check_images(x, name="array")
+    return x
+
+
+def to_array(x: Tensor) -> np.ndarray:
+    """The first picture of a batch as an ``(H, W, 3)`` uint8 array, clamped and rounded, to show or save.
+
+    >>> to_array(torch.full((1, 3, 2, 2), 0.5)).shape
+    (2, 2, 3)
+    """
+    check_images(x, check_range=False)
+    return (x[0].detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Tensor:
+    """Read a picture file (PNG, JPEG, WebP, TIFF, …) as a tensor ``(1, 3, H, W)`` in [0, 1].
+
+    The orientation stored by a camera is applied. Grey and palette pictures become RGB, 16-bit grey
+    keeps its precision, and a transparent picture is laid on white. Colour profiles are not applied.
+
+    Args:
+        path: the file.
+        max_pixels: a picture whose header promises more is refused before it is decoded.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no picture, a damaged one, or one over ``max_pixels``.
+
+    >>> load_image("no-such-picture.png")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: no picture at no-such-picture.png
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no picture at {path}")
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            if width * height > max_pixels:
+                raise ValueError(
+                    f"{path}: {width} x {height} pixels are more than max_pixels={max_pixels}"
+                )
+            picture = ImageOps.exif_transpose(picture)
+            if picture.mode.startswith("I;16"):
+                return image_from_array(np.asarray(picture, dtype=np.uint16))
+            if picture.has_transparency_data:
+                picture = picture.convert("RGBA")
+                white = Image.new("RGBA", picture.size, "white")
+                picture = Image.alpha_composite(white, picture)
+            return image_from_array(np.array(picture.convert("RGB")))
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: expected a picture file, got {error}") from error
+    except (OSError, SyntaxError) as error:  # Pillow raises these on truncated or broken data
+        raise ValueError(f"{path}: the picture is damaged: {error}") from error
+
+
+def sample_images() -> dict[str, Tensor]:
+    """The embedded pictures: name -> ``(1, 3, H, W)`` in [0, 1], free to reuse (see ``pictures/README.md``).
+
+    >>> {name: tuple(x.shape[2:]) for name, x in sample_images().items()}["coffee"]
+    (240, 320)
+    """
+    folder = resources.files("dsd_lib") / "pictures"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".webp")), key=lambda f: f.name)
+    pictures = {}
+    for file in files:
+        with resources.as_file(file) as path:
+            pictures[path.stem] = load_image(path)
+    return pictures
