@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parent.parent / "dsd_lib" / "pictures"
 
 
 def main() -> None:
+    """Write all pictures."""
     china, flower = load_sample_image("china.jpg"), load_sample_image("flower.jpg")
     crops = {
         "astronaut": skimage.data.astronaut()[0:256, 128:384],

@@ -1,4 +1,4 @@
-"""The feature networks φ: VGG-16, embedded in the package, and VGG-19, the paper's, from torchvision."""
+"""The feature networks φ: VGG-16, which the package carries, and VGG-19, the paper's."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ TILE = 1024  # pixels; the side of such a tile
 
 _CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # in each block
 _CHANNELS = (64, 128, 256, 512, 512)
-_NORMALISATION = {  # mean, std of the input in [0, 1]
+_NORMALIZATION = {  # mean, std of the input in [0, 1]
     "vgg16": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (0.226, 0.226, 0.226)),
     "vgg19": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
@@ -43,7 +43,7 @@ class Backbone(nn.Module):
         if name not in _CONVOLUTIONS:
             raise ValueError(f"name: expected one of {sorted(_CONVOLUTIONS)}, got {name!r}")
         self.name = name
-        mean, std = _NORMALISATION[name]
+        mean, std = _NORMALIZATION[name]
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.stages = nn.ModuleDict()
@@ -116,7 +116,7 @@ class Backbone(nn.Module):
         return sum(self.stride(name) for name in before if name.startswith("conv"))
 
     def min_side(self, layers: tuple[str, ...], alpha: float = 1) -> tuple[int, str]:
-        """The shortest side of a picture that reaches ``layers`` at x↓alpha, and the words for it."""
+        """The shortest side of a picture that reaches ``layers`` at x↓alpha, and why."""
         deepest = max(layers, key=self.stride)
         side = self.stride(deepest)
         if alpha == 1:
@@ -180,13 +180,14 @@ def load_backbone(name: str = "vgg16", weights: str | Path | None = None) -> Bac
             vgg19, torchvision's ``vgg19-dcbb9e9d.pth``.
 
     Raises:
-        ValueError: unknown name, or a weights file that is damaged, incomplete or not the one named.
+        ValueError: unknown name, or a weights file that is damaged, incomplete or another.
         FileNotFoundError: no such weights file, or VGG-19 cannot be had; the text says what to do.
 
     Source: section 3.1; chapter 2 of the book.
 
     >>> net = load_backbone("vgg16")
-    >>> {k: tuple(f.shape) for k, f in net(torch.rand(1, 3, 64, 64), ["relu2_1", "conv5_3"]).items()}
+    >>> maps = net(torch.rand(1, 3, 64, 64), layers=["relu2_1", "conv5_3"])
+    >>> {layer: tuple(f.shape) for layer, f in maps.items()}
     {'relu2_1': (1, 128, 32, 32), 'conv5_3': (1, 512, 4, 4)}
     """
     net = Backbone(name)

@@ -30,15 +30,17 @@ def dsd(
         net: the feature network.
         layers: names out of ``net.layers``.
         alpha: the factor between the two scales, above 1; the paper uses 2 and 4.
-        tile: side in pixels of the tiles over which Grams are summed. None takes the picture whole up to
-            4 megapixels and tiles of 1024 above. Tiles bound the memory when no gradient is taken.
+        tile: side in pixels of the tiles over which Grams are summed. None takes the picture whole
+            up to 4 megapixels and tiles of 1024 above. Tiles bound the memory when no gradient is
+            taken.
         check_range: False leaves out the check of the values, for training.
 
     Returns:
         layer -> ``(N, C, C)``.
 
     Raises:
-        TypeError, ValueError: ``x`` is no such batch or too small, a layer unknown, alpha not above 1.
+        TypeError, ValueError: ``x`` is no such batch or too small, a layer is unknown, or alpha is
+            not above 1.
 
     Source: Eq. (2); chapter 3 of the book.
 

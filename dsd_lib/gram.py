@@ -18,7 +18,7 @@ def gram_matrix(f: Tensor) -> Tensor:
             before the product, which would overflow otherwise.
 
     Returns:
-        ``(N, C, C)``, symmetric and positive semi-definite; float64 for a float64 map, else float32.
+        ``(N, C, C)``, symmetric, positive semi-definite; float64 for a float64 map, else float32.
 
     Raises:
         TypeError: ``f`` is no floating-point tensor.

@@ -1,4 +1,4 @@
-"""Pictures in and out: files and arrays to float tensors ``(N, 3, H, W)`` in [0, 1], and the checks."""
+"""Pictures in and out, as float tensors ``(N, 3, H, W)`` in [0, 1], and the checks of them."""
 
 from importlib import resources
 from pathlib import Path
@@ -16,9 +16,9 @@ def check_images(
 ) -> None:
     """Raise a clear error unless ``x`` is a batch of RGB pictures ``(N, 3, H, W)`` in [0, 1].
 
-    ``min_side`` is the shortest side allowed and ``why`` ends the message when a picture is smaller.
+    ``min_side`` is the shortest side allowed; ``why`` ends the message when a picture is smaller.
     ``check_range=False`` leaves out finiteness and range, which a training loop wants: its pictures
-    overshoot [0, 1] while they are being learnt, and reading the values would stall a GPU.
+    overshoot [0, 1] while they are being learned, and reading the values would stall a GPU.
 
     Raises:
         TypeError: not a tensor, or not of a real floating type.
@@ -42,7 +42,9 @@ def check_images(
         raise ValueError(f"{name}: expected shape (N, 3, H, W), got {shape}{hint}")
     if x.shape[1] != 3:
         hint = "; channels come second: x.permute(0, 3, 1, 2)" if x.shape[3] == 3 else ""
-        raise ValueError(f"{name}: expected 3 channels (RGB) in shape (N, 3, H, W), got {shape}{hint}")
+        raise ValueError(
+            f"{name}: expected 3 channels (RGB) in shape (N, 3, H, W), got {shape}{hint}"
+        )
     if x.shape[0] == 0:
         raise ValueError(f"{name}: expected at least one picture, got an empty batch {shape}")
     if min(x.shape[2:]) < min_side:
@@ -73,7 +75,7 @@ def image_from_array(array: np.ndarray) -> Tensor:
     """A picture held in a NumPy array, as a tensor ``(1, 3, H, W)`` in [0, 1].
 
     Args:
-        array: ``(H, W)`` grey or ``(H, W, 3)`` RGB; 8-bit or 16-bit unsigned integers, which are
+        array: ``(H, W)`` gray or ``(H, W, 3)`` RGB; 8-bit or 16-bit unsigned integers, which are
             divided by 255 or 65535, or floats already in [0, 1].
 
     Raises:
@@ -100,7 +102,7 @@ def image_from_array(array: np.ndarray) -> Tensor:
 
 
 def to_array(x: Tensor) -> np.ndarray:
-    """The first picture of a batch as an ``(H, W, 3)`` uint8 array, clamped and rounded, to show or save.
+    """The first picture of a batch as an ``(H, W, 3)`` uint8 array, clamped and rounded.
 
     >>> to_array(torch.full((1, 3, 2, 2), 0.5)).shape
     (2, 2, 3)
@@ -112,8 +114,8 @@ def to_array(x: Tensor) -> np.ndarray:
 def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Read a picture file (PNG, JPEG, WebP, TIFF, …) as a tensor ``(1, 3, H, W)`` in [0, 1].
 
-    The orientation stored by a camera is applied. Grey and palette pictures become RGB, 16-bit grey
-    keeps its precision, and a transparent picture is laid on white. Colour profiles are not applied.
+    The orientation stored by a camera is applied. Gray and palette pictures become RGB, 16-bit gray
+    keeps its precision, a transparent picture is laid on white. Color profiles are not applied.
 
     Args:
         path: the file.
@@ -153,7 +155,9 @@ def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Tensor:
 
 
 def sample_images() -> dict[str, Tensor]:
-    """The embedded pictures: name -> ``(1, 3, H, W)`` in [0, 1], free to reuse (see ``pictures/README.md``).
+    """The embedded pictures, free to reuse: name -> ``(1, 3, H, W)`` in [0, 1].
+
+    Their origins and licenses stand in ``pictures/README.md``.
 
     >>> {name: tuple(x.shape[2:]) for name, x in sample_images().items()}["coffee"]
     (240, 320)

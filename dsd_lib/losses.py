@@ -141,8 +141,8 @@ def dsd_distance(
         ``(N,)``, 0 or more; lower is more alike.
 
     Raises:
-        TypeError, ValueError: ``x`` and ``y`` are no such batches or too small, a layer is unknown, or
-            alpha is not above 1.
+        TypeError, ValueError: ``x`` and ``y`` are no such batches or too small, a layer is unknown,
+            or alpha is not above 1.
 
     Source: Eq. (4), Fig. 5 right; chapter 5 of the book.
 
@@ -165,7 +165,7 @@ def projected_distribution_distance(
     *,
     check_range: bool = True,
 ) -> Tensor:
-    """Projected distribution distance: each channel's activations sorted, then the mean squared difference.
+    """Projected distribution distance: mean squared difference of each channel's sorted values.
 
     The squared 2-Wasserstein distance between the two pictures' values of a channel, averaged over
     channels and summed over layers. The projections are the channels themselves, as in the authors'
@@ -251,7 +251,7 @@ def _describe_pair(
 ) -> tuple[Description, Description]:
     """``describe(x), describe(y)`` by the cheaper way.
 
-    Together in one batch; but where only one of the two is being learnt, the other (the target)
+    Together in one batch; but where only one of the two is being learned, the other (the target)
     is described without gradient, which spares its backward pass. Large pictures go one by one.
     """
     if torch.is_grad_enabled() and x.requires_grad != y.requires_grad:

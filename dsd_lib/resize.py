@@ -1,7 +1,7 @@
 """Bicubic resizing as MATLAB's ``imresize`` does it, differentiable.
 
-The paper's x↓α is this operation. PyTorch's own ``F.interpolate`` uses another cubic (a = -0.75) and
-by default no antialiasing, which makes it a different metric; chapter 3 shows by how much.
+The paper's x↓α is this operation. PyTorch's own ``F.interpolate`` uses another cubic (a = -0.75)
+and by default no antialiasing, which makes it a different metric; chapter 3 shows by how much.
 """
 
 import math
@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 
-def imresize(
-    x: Tensor, scale: float | None = None, size: tuple[int, int] | None = None
-) -> Tensor:
-    """Resize the last two axes of ``x`` by bicubic interpolation (a = -0.5), antialiased when shrinking.
+def imresize(x: Tensor, scale: float | None = None, size: tuple[int, int] | None = None) -> Tensor:
+    """Resize the last two axes by bicubic interpolation (a = -0.5), antialiased when shrinking.
 
     Resizing is linear, so it is written as what it is: one matrix for the rows and one for the
     columns, ``rows @ x @ columns.T``.
@@ -69,10 +67,10 @@ def _output_side(side: int, scale: float) -> int:
 def _bicubic_matrix(side: int, new_side: int, scale: float) -> Tensor:
     """The ``(new_side, side)`` matrix that resizes one axis; rows sum to 1."""
     stretch = max(1.0, 1 / scale)  # antialiasing: shrinking widens the kernel
-    centre = (np.arange(new_side) + 0.5) / scale - 0.5  # in input pixels
+    center = (np.arange(new_side) + 0.5) / scale - 0.5  # in input pixels
     taps = math.ceil(4 * stretch) + 2
-    positions = np.floor(centre - 2 * stretch).astype(int)[:, None] + np.arange(taps)
-    weights = _cubic((centre[:, None] - positions) / stretch)
+    positions = np.floor(center - 2 * stretch).astype(int)[:, None] + np.arange(taps)
+    weights = _cubic((center[:, None] - positions) / stretch)
     weights /= weights.sum(axis=1, keepdims=True)
     period = np.concatenate([np.arange(side), np.arange(side)[::-1]])  # symmetric padding
     sources = period[positions % (2 * side)]
