@@ -1,0 +1,87 @@
+"""The chapters as files: which there are, and the rules that a committed one keeps."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import yaml
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).parent.parent
+MAX_BYTES = 1_000_000
+SECTIONS = ("## Exercises", "## Summary", "## Where this is in the paper")
+
+
+def chapter_paths() -> list[Path]:
+    """The notebooks of the table of contents, in reading order."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    pages = [c["file"] for part in toc["parts"] for c in part["chapters"]]
+    return [ROOT / f"{page}.ipynb" for page in pages if (ROOT / f"{page}.ipynb").is_file()]
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    """The tags of a cell."""
+    return cell.metadata.get("tags", [])
+
+
+def problems(path: Path) -> list[str]:
+    """What keeps a chapter from being committed: a list of sentences, empty for a good one."""
+    notebook = nbformat.read(path, as_version=4)
+    found = []
+    if path.stat().st_size > MAX_BYTES:
+        found.append(f"{path.stat().st_size:,} bytes are more than {MAX_BYTES:,}")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
+        found.append("the cells were not run once, in order")
+    if not code or "setup" not in tags(code[0]):
+        found.append("the first code cell is not the set-up cell")
+    for cell in code:
+        found += [f"cell {cell.execution_count}: {problem}" for problem in _cell_problems(cell)]
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    found += [f"no section {s!r}" for s in SECTIONS if not re.search(f"^{s}", text, re.MULTILINE)]
+    return found + _exercise_problems(code)
+
+
+def printed(cell: NotebookNode) -> str:
+    """What a code cell printed."""
+    return "".join(o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stdout")
+
+
+def _cell_problems(cell: NotebookNode) -> list[str]:
+    found = []
+    for output in cell.outputs:
+        data = output.get("data", {})
+        if output.output_type == "error":
+            found.append(f"it raised {output.ename}: {output.evalue}")
+        if output.output_type == "stream" and output.name == "stderr":
+            found.append(f"it wrote to stderr: {output.text[:80]!r}")
+        if any("widget" in mime for mime in data):
+            found.append("a live widget is stored; tag the cell live")
+        alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+        if any(mime.startswith("image/") for mime in data) and len(alt) < 20:
+            found.append("a picture without alt text")
+    return found
+
+
+def _exercise_problems(code: list[NotebookNode]) -> list[str]:
+    """Each exercise has a stub that fails its check and a solution that passes it."""
+    found = []
+    stubs = [cell for cell in code if "exercise" in tags(cell)]
+    solutions = [cell for cell in code if "solution" in tags(cell)]
+    if len(stubs) < 3:
+        found.append(f"{len(stubs)} exercises are fewer than 3")
+    verdicts = {"exercise": {}, "solution": {}}
+    for kind, cells in (("exercise", stubs), ("solution", solutions)):
+        for cell in cells:
+            if "# NBVAL_CHECK_OUTPUT" not in cell.source:
+                found.append(f"cell {cell.execution_count}: the check's output is not compared")
+            for name, verdict in re.findall(r"^Exercise ([\d.]+): (.*)$", printed(cell), re.M):
+                verdicts[kind].setdefault(name, []).append(verdict)
+    for name in sorted(verdicts["exercise"].keys() | verdicts["solution"].keys()):
+        if "correct" in verdicts["exercise"].get(name, ["correct"]):
+            found.append(f"exercise {name}: the unsolved stub does not fail its check")
+        if set(verdicts["solution"].get(name, [])) != {"correct"}:
+            found.append(f"exercise {name}: the solution does not pass its check")
+    if len(verdicts["exercise"]) != len(stubs):
+        found.append("an exercise cell printed no verdict")
+    return found
