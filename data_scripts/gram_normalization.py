@@ -1,0 +1,105 @@
+"""Measure what decides how the paper divides its Gram matrices, for chapter 2.
+
+    python -m data_scripts.gram_normalization
+
+Writes ``book/results/gram_normalization_natural.json``: ‖DSD‖ at relu3_1 of natural photos
+(imagenette, the test half of BSDS500, and one photo each of the paper's classes sandbar and
+window screen), and how large the perceptual and the DSD loss of super-resolved pictures are. All
+under the library's division by C·H·W; division by H·W multiplies a layer's values by its C.
+"""
+
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+import dsd_lib as dsd
+from data_scripts.results import write_result
+from dsd_lib.datasets import data_folder, list_pictures
+
+LAYER = "relu3_1"
+ALPHAS = (2, 4)
+CLASSES = ("sandbar", "window_screen")
+METHODS = (
+    "SRResNet",
+    "EDSR",
+)  # trained without a perceptual loss, as the networks the paper starts
+
+
+def released_crop(x: Tensor) -> Tensor:
+    """The central 224×224 pixels of the picture resized to a shorter side of 256.
+
+    So does the script of the authors that measures ImageNet classes.
+
+    >>> released_crop(torch.rand(1, 3, 375, 500)).shape
+    torch.Size([1, 3, 224, 224])
+    """
+    scale = 256 / min(x.shape[2:])
+    height, width = (round(side * scale) for side in x.shape[2:])
+    x = dsd.imresize(x, size=(height, width)).clamp(0, 1)
+    top, left = (height - 224) // 2, (width - 224) // 2
+    return x[..., top : top + 224, left : left + 224]
+
+
+def norms(x: Tensor, net: dsd.Backbone) -> list[float]:
+    """‖DSD_α(x)‖₁ at ``LAYER`` for each of ``ALPHAS``, to 4 digits."""
+    return [float(f"{dsd.dsd_norm(x, net, [LAYER], alpha).item():.4g}") for alpha in ALPHAS]
+
+
+def natural_photos(files: list[Path], net: dsd.Backbone) -> dict[str, list[float]]:
+    """α -> ‖DSD_α‖₁ of each photo as it is."""
+    rows = [norms(dsd.load_image(path), net) for path in tqdm(files)]
+    return {str(alpha): [row[i] for row in rows] for i, alpha in enumerate(ALPHAS)}
+
+
+def loss_sizes(net: dsd.Backbone) -> dict[str, dict[str, float]]:
+    """Method -> mean of the perceptual and of the DSD distance of its pictures to the truth."""
+    truth = data_folder("sr_outputs") / "HR"
+    sizes = {}
+    for method in METHODS:
+        rows = []
+        for path in list_pictures(data_folder("sr_outputs") / method):
+            x = dsd.load_image(path)
+            y = dsd.load_image(truth / path.relative_to(data_folder("sr_outputs") / method))
+            rows.append([dsd.perceptual_distance(x, y, net), dsd.dsd_distance(x, y, net)])
+        perceptual, self_dissimilarity = torch.tensor(rows).mean(dim=0).tolist()
+        sizes[method] = {
+            "pictures": len(rows),
+            "perceptual": float(f"{perceptual:.4g}"),
+            "dsd": float(f"{self_dissimilarity:.4g}"),
+        }
+    return sizes
+
+
+@torch.no_grad()
+def main() -> None:
+    """Measure everything."""
+    started = time.time()
+    net = dsd.load_backbone("vgg16")
+    single = {}
+    for name in CLASSES:
+        x = dsd.load_image(data_folder("imagenet_two") / f"{name}.jpg")
+        whole, crop = norms(x, net), norms(released_crop(x), net)
+        single[name] = {
+            str(alpha): {"whole": w, "crop": c}
+            for alpha, w, c in zip(ALPHAS, whole, crop, strict=True)
+        }
+    write_result(
+        "gram_normalization_natural",
+        {
+            "layer": LAYER,
+            "imagenette": natural_photos(list_pictures(data_folder("imagenette")), net),
+            "bsds500_test": natural_photos(list_pictures(data_folder("bsds500") / "test"), net),
+            "classes": single,
+            "super_resolution": loss_sizes(net),
+        },
+        data="imagenette, BSDS500 test, two ImageNet photos, Set5 and Set14",
+        network="vgg16",
+        started=started,
+    )
+
+
+if __name__ == "__main__":
+    main()
