@@ -1,6 +1,7 @@
 """The feature networks φ: VGG-16, which the package carries, and VGG-19, the paper's."""
 
 import hashlib
+import numbers
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -72,11 +73,22 @@ class Backbone(nn.Module):
             check_range: False leaves out the check of the values.
 
         Raises:
-            TypeError, ValueError: ``x`` is no such batch, is too small, or a layer is unknown.
+            TypeError, ValueError: ``x`` is no such batch, is too small, is of a finer type than the
+                network or on another device, or a layer is unknown.
         """
         layers = self.check_layers(layers)
         min_side, why = self.min_side(layers)
         check_images(x, min_side=min_side, why=why, check_range=check_range)
+        if torch.promote_types(x.dtype, self.mean.dtype) != self.mean.dtype:
+            raise TypeError(
+                f"x: expected {self.mean.dtype}, the network's type, got {x.dtype}; convert one of "
+                "the two with .to(dtype)"
+            )
+        if x.device != self.mean.device:
+            raise ValueError(
+                f"x: expected it on {self.mean.device}, where the network is, got {x.device}; move "
+                "one of the two with .to(device)"
+            )
         f = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         maps = {}
         for name, stage in self.stages.items():
@@ -134,8 +146,8 @@ class Backbone(nn.Module):
         """The tile to use: the one asked for, none for a small picture, else ``TILE``."""
         if tile is None:
             return TILE if x.shape[2] * x.shape[3] > LARGE_PICTURE else None
-        if int(tile) != tile or tile < 1:
-            raise ValueError(f"tile: expected a positive whole number of pixels, got {tile}")
+        if not (isinstance(tile, numbers.Integral) and tile > 0):
+            raise ValueError(f"tile: expected a positive whole number of pixels, got {tile!r}")
         return int(tile)
 
     def tiles(self, x: Tensor, layers: tuple[str, ...], tile: int) -> Iterator[dict[str, Tensor]]:
@@ -238,9 +250,10 @@ def _from_torchvision(state: dict[str, Tensor], net: Backbone) -> dict[str, Tens
         raise ValueError(f"expected a dictionary of tensors, got {type(state).__name__}")
     tensors = {}
     for key, value in state.items():
-        part, _, rest = key.partition(".")
+        part, _, rest = str(key).partition(".")
         index, _, kind = rest.partition(".")
-        if part == "features" and index.isdigit() and int(index) < len(net.layers):
+        known = part == "features" and index.isdigit() and int(index) < len(net.layers)
+        if known and isinstance(value, Tensor):
             tensors[f"{net.layers[int(index)]}.{kind}"] = value
     return tensors
 

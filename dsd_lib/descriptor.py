@@ -1,6 +1,7 @@
 """The deep self-dissimilarity of a picture (Eq. 2): its Gram matrices at two scales, subtracted."""
 
 import math
+import numbers
 from collections.abc import Iterable
 
 import torch
@@ -83,7 +84,7 @@ def dsd_norm(
 
 def check_descriptor(net: Backbone, layers: Iterable[str], alpha: float) -> tuple[str, ...]:
     """The layers as a tuple, after checking them and alpha."""
-    if not (isinstance(alpha, int | float) and math.isfinite(alpha) and alpha > 1):
+    if not (isinstance(alpha, numbers.Real) and math.isfinite(alpha) and alpha > 1):
         raise ValueError(f"alpha: expected a number above 1, got {alpha!r}")
     return net.check_layers(layers)
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-MAX_PIXELS = 100_000_000  # what load_image decodes at most unless told otherwise
+MAX_PIXELS = 80_000_000  # what load_image decodes at most unless told otherwise
 
 
 def check_images(
@@ -119,11 +119,13 @@ def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Tensor:
 
     Args:
         path: the file.
-        max_pixels: a picture whose header promises more is refused before it is decoded.
+        max_pixels: a picture whose header promises more is refused before it is decoded. Above 178
+            megapixels Pillow refuses as well, until its ``Image.MAX_IMAGE_PIXELS`` is raised.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds no picture, a damaged one, or one over ``max_pixels``.
+        ValueError: it holds no picture, a damaged one, one of 32 bits a channel, or one over
+            ``max_pixels``.
 
     >>> load_image("no-such-picture.png")
     Traceback (most recent call last):
@@ -136,22 +138,29 @@ def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Tensor:
     try:
         with Image.open(path) as picture:
             width, height = picture.size
-            if width * height > max_pixels:
-                raise ValueError(
-                    f"{path}: {width} x {height} pixels are more than max_pixels={max_pixels}"
-                )
-            picture = ImageOps.exif_transpose(picture)
-            if picture.mode.startswith("I;16"):
-                return image_from_array(np.asarray(picture, dtype=np.uint16))
-            if picture.has_transparency_data:
-                picture = picture.convert("RGBA")
-                white = Image.new("RGBA", picture.size, "white")
-                picture = Image.alpha_composite(white, picture)
-            return image_from_array(np.array(picture.convert("RGB")))
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: expected a picture file, got {error}") from error
-    except (OSError, SyntaxError) as error:  # Pillow raises these on truncated or broken data
-        raise ValueError(f"{path}: the picture is damaged: {error}") from error
+            if width * height <= max_pixels:
+                return image_from_array(_decode(picture))
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path}: expected a picture file, got another kind") from error
+    except Exception as error:  # Pillow raises a dozen types on truncated or broken data
+        raise ValueError(f"{path}: the picture cannot be read: {error}") from error
+    raise ValueError(
+        f"{path}: expected at most max_pixels={max_pixels}, got {width} x {height} pixels"
+    )
+
+
+def _decode(picture: Image.Image) -> np.ndarray:
+    """``(H, W)`` or ``(H, W, 3)``, 8 or 16 bits, of any picture that Pillow has opened."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):
+        return np.asarray(picture, dtype=np.uint16)
+    if picture.mode in ("I", "F"):  # Pillow would clip these at 255 without a word
+        raise ValueError(f"expected 8 or 16 bits a channel, got 32 (Pillow's mode {picture.mode})")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    return np.array(picture.convert("RGB"))
 
 
 def sample_images() -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ Functions take ``x`` and ``y`` of shape ``(N, 3, H, W)`` in [0, 1] and give one 
 Only the perceptual distance compares position by position; the others compare distributions.
 """
 
+import numbers
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
@@ -213,8 +214,8 @@ def contextual_distance(
     tensor([0.0543])
     """
     layers = net.check_layers(layers)
-    if not bandwidth > 0:
-        raise ValueError(f"bandwidth: expected a number above 0, got {bandwidth}")
+    if not (isinstance(bandwidth, numbers.Real) and bandwidth > 0):
+        raise ValueError(f"bandwidth: expected a number above 0, got {bandwidth!r}")
     _check(x, y, net, layers, check_range)
     a, b = _describe_pair(lambda z: net(z, layers, check_range=False), x, y)
     return sum(_contextual(a[k], b[k], bandwidth) for k in a)
@@ -231,7 +232,7 @@ def _contextual(f: Tensor, g: Tensor, bandwidth: float, eps: float = 1e-5) -> Te
             relative = distance / (distance.amin(dim=2, keepdim=True) + eps)
             best.append(torch.softmax((1 - relative) / bandwidth, dim=2).amax(dim=1))
         similarity = torch.stack(best).amax(dim=0).mean(dim=1)
-        return -torch.log(similarity + eps)
+        return -torch.log((similarity + eps).clamp(max=1))  # so that it is not below 0
 
 
 def _check(
@@ -282,6 +283,8 @@ class _Distance(nn.Module):
 
     def __init__(self, net: Backbone, reduction: str, **options: object) -> None:
         super().__init__()
+        if options["layers"] is not None:
+            options["layers"] = net.check_layers(options["layers"])
         if reduction not in ("mean", "sum", "none"):
             raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
         self.net = net

@@ -5,6 +5,8 @@ and by default no antialiasing, which makes it a different metric; chapter 3 sho
 """
 
 import math
+import numbers
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -44,18 +46,19 @@ def imresize(x: Tensor, scale: float | None = None, size: tuple[int, int] | None
         raise ValueError(f"give one of scale and size, got scale={scale} and size={size}")
     height, width = x.shape[2:]
     if scale is not None:
-        if not (math.isfinite(scale) and scale > 0):
-            raise ValueError(f"scale: expected a positive number, got {scale}")
+        if not (isinstance(scale, numbers.Real) and math.isfinite(scale) and scale > 0):
+            raise ValueError(f"scale: expected a positive number, got {scale!r}")
         size = (_output_side(height, scale), _output_side(width, scale))
         scales = (scale, scale)
     else:
-        if len(size) != 2 or any(int(s) != s or s < 1 for s in size):
-            raise ValueError(f"size: expected two positive whole numbers, got {size}")
+        sides = size if isinstance(size, Sequence) else ()
+        if len(sides) != 2 or not all(isinstance(s, numbers.Integral) and s > 0 for s in sides):
+            raise ValueError(f"size: expected two positive whole numbers, got {size!r}")
         scales = (size[0] / height, size[1] / width)
-    rows = _bicubic_matrix(height, int(size[0]), scales[0])
-    columns = _bicubic_matrix(width, int(size[1]), scales[1])
+    rows = torch.from_numpy(_bicubic_matrix(height, int(size[0]), scales[0])).to(x)
+    columns = torch.from_numpy(_bicubic_matrix(width, int(size[1]), scales[1])).to(x)
     with torch.autocast(x.device.type, enabled=False):  # pixels are resized in their own precision
-        return rows.to(x) @ x @ columns.to(x).T
+        return rows @ x @ columns.T
 
 
 def _output_side(side: int, scale: float) -> int:
@@ -63,8 +66,8 @@ def _output_side(side: int, scale: float) -> int:
     return max(1, math.ceil(round(side * scale, 9)))
 
 
-@lru_cache(maxsize=32)
-def _bicubic_matrix(side: int, new_side: int, scale: float) -> Tensor:
+@lru_cache(maxsize=8)  # of a large picture one matrix takes 100 MB
+def _bicubic_matrix(side: int, new_side: int, scale: float) -> np.ndarray:
     """The ``(new_side, side)`` matrix that resizes one axis; rows sum to 1."""
     stretch = max(1.0, 1 / scale)  # antialiasing: shrinking widens the kernel
     center = (np.arange(new_side) + 0.5) / scale - 0.5  # in input pixels
@@ -76,7 +79,7 @@ def _bicubic_matrix(side: int, new_side: int, scale: float) -> Tensor:
     sources = period[positions % (2 * side)]
     matrix = np.zeros((new_side, side))
     np.add.at(matrix, (np.arange(new_side)[:, None], sources), weights)
-    return torch.from_numpy(matrix)
+    return matrix
 
 
 def _cubic(t: np.ndarray) -> np.ndarray:
