@@ -41,8 +41,9 @@ def gram_matrix(f: Tensor) -> Tensor:
 def _scaled_gram(f: Tensor, count: int) -> Tensor:
     """``F Fᵀ / count``; ``count`` differs from C·H·W where ``f`` is one tile of a larger map."""
     with torch.autocast(f.device.type, enabled=False):
-        f = full_precision(f).flatten(2) * count**-0.5
-        return f @ f.mT
+        f = full_precision(f).movedim(1, -1).flatten(1, 2)  # (N, positions, C), a view of ours
+        f = f * count**-0.5
+        return f.mT @ f
 
 
 def full_precision(f: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dsd_lib.images import to_array
+from dsd_lib.images import check_images, to_array
 
 # Okabe and Ito's palette, which color-blind readers can tell apart.
 OKABE_ITO = {
@@ -107,6 +107,8 @@ def show_images(
     images = list(images)
     if not images:
         raise ValueError("images: expected at least one picture, got none")
+    for x in images:
+        check_images(x, name="images", check_range=False)
     if int(zoom) != zoom or zoom < 1:
         raise ValueError(f"zoom: expected a positive whole number, got {zoom}")
     for name, lines in (("titles", titles), ("text", text)):
