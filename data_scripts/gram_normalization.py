@@ -43,9 +43,16 @@ def released_crop(x: Tensor) -> Tensor:
     return x[..., top : top + 224, left : left + 224]
 
 
+def gram(x: Tensor, net: dsd.Backbone) -> Tensor:
+    """The Gram matrix ``(1, 256, 256)`` of one picture at ``LAYER``."""
+    return dsd.gram_matrix(net(x, [LAYER], check_range=False)[LAYER])
+
+
 def norms(x: Tensor, net: dsd.Backbone) -> list[float]:
     """‖DSD_α(x)‖₁ at ``LAYER`` for each of ``ALPHAS``, to 4 digits."""
-    return [float(f"{dsd.dsd_norm(x, net, [LAYER], alpha).item():.4g}") for alpha in ALPHAS]
+    fine = gram(x, net)
+    coarse = [gram(dsd.imresize(x, scale=1 / alpha), net) for alpha in ALPHAS]
+    return [float(f"{(fine - c).abs().mean().item():.4g}") for c in coarse]
 
 
 def natural_photos(files: list[Path], net: dsd.Backbone) -> dict[str, list[float]]:
@@ -55,21 +62,21 @@ def natural_photos(files: list[Path], net: dsd.Backbone) -> dict[str, list[float
 
 
 def loss_sizes(net: dsd.Backbone) -> dict[str, dict[str, float]]:
-    """Method -> mean of the perceptual and of the DSD distance of its pictures to the truth."""
-    truth = data_folder("sr_outputs") / "HR"
+    """Method -> mean perceptual distance of its pictures to the truth, and DSD distance by layer."""
+    folder = data_folder("sr_outputs")
     sizes = {}
     for method in METHODS:
         rows = []
-        for path in list_pictures(data_folder("sr_outputs") / method):
-            x = dsd.load_image(path)
-            y = dsd.load_image(truth / path.relative_to(data_folder("sr_outputs") / method))
-            rows.append([dsd.perceptual_distance(x, y, net), dsd.dsd_distance(x, y, net)])
-        perceptual, self_dissimilarity = torch.tensor(rows).mean(dim=0).tolist()
+        for path in tqdm(list_pictures(folder / method)):
+            x, y = dsd.load_image(path), dsd.load_image(folder / "HR" / path.name)
+            a, b = dsd.dsd(x, net), dsd.dsd(y, net)
+            rows.append(
+                {"perceptual": dsd.perceptual_distance(x, y, net).item()}
+                | {layer: (a[layer] - b[layer]).abs().mean().item() for layer in a}
+            )
         sizes[method] = {
-            "pictures": len(rows),
-            "perceptual": float(f"{perceptual:.4g}"),
-            "dsd": float(f"{self_dissimilarity:.4g}"),
-        }
+            key: float(f"{sum(row[key] for row in rows) / len(rows):.4g}") for key in rows[0]
+        } | {"pictures": len(rows)}
     return sizes
 
 
