@@ -62,7 +62,7 @@ def natural_photos(files: list[Path], net: dsd.Backbone) -> dict[str, list[float
 
 
 def loss_sizes(net: dsd.Backbone) -> dict[str, dict[str, float]]:
-    """Method -> means over its pictures: perceptual distance to the truth, DSD distance by layer."""
+    """Method -> means over its pictures: perceptual distance, and DSD distance by layer."""
     folder = data_folder("sr_outputs")
     sizes = {}
     for method in METHODS:
