@@ -1,5 +1,7 @@
 """Gram matrices: second-order statistics of feature maps (Eq. 1) and of pixel patches (Eq. 3)."""
 
+import numbers
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -78,8 +80,8 @@ def patch_gram(x: Tensor, n: int) -> Tensor:
         raise TypeError(f"x: expected a floating-point tensor, got {got}")
     if x.ndim != 4 or 0 in x.shape:
         raise ValueError(f"x: expected shape (N, C, H, W), none of them 0, got {tuple(x.shape)}")
-    if int(n) != n or not 1 <= n <= min(x.shape[2:]):
-        raise ValueError(f"n: expected a whole number from 1 to {min(x.shape[2:])}, got {n}")
+    if not (isinstance(n, numbers.Integral) and 1 <= n <= min(x.shape[2:])):
+        raise ValueError(f"n: expected a whole number from 1 to {min(x.shape[2:])}, got {n!r}")
     patches = F.unfold(full_precision(x), int(n))  # (N, C·n·n, positions)
     return gram_matrix(patches[..., None])
 
