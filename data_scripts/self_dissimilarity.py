@@ -154,8 +154,12 @@ def bootstrap_weights(classes: np.ndarray, draws: int, seed: int) -> np.ndarray:
 
 
 def interval(values: np.ndarray) -> list[float]:
-    """``[mean, low, high]`` to 5 digits from ``(1 + draws,)``: all photos, 95 % of the draws."""
-    low, high = np.percentile(values[1:], (2.5, 97.5))
+    """``[mean, low, high]`` to 5 digits from ``(1 + draws,)``: all photos, 95 % of the draws.
+
+    NaN stands for a draw with no pair of the kind asked for, as a few classes can give; those are
+    left out.
+    """
+    low, high = np.nanpercentile(values[1:], (2.5, 97.5))
     return [float(f"{v:.5g}") for v in (values[0], low, high)]
 
 
@@ -178,9 +182,10 @@ class Means:
         return self.weights @ values / self.weights.sum(axis=1)
 
     def pairs(self, distances: np.ndarray, kind: str) -> np.ndarray:
-        """Mean over the pairs of one kind, ``(N, N)`` -> ``(1 + draws,)``."""
+        """Mean over the pairs of one kind, ``(N, N)`` -> ``(1 + draws,)``; NaN without a pair."""
         mask, w = self.masks[kind], self.weights
-        return ((w @ (distances * mask)) * w).sum(axis=1) / ((w @ mask) * w).sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            return ((w @ (distances * mask)) * w).sum(axis=1) / ((w @ mask) * w).sum(axis=1)
 
 
 def bars(cross: np.ndarray, across: np.ndarray, means: Means) -> dict[str, list[float]]:
