@@ -352,8 +352,8 @@ def test_a_phone_can_show_it(opened: Opened) -> None:
 
 # What the tools below us write and no setting or style of ours can change: (rule, selector).
 TOLERATED = {
-    # sphinxcontrib-bibtex: each entry is a doc-biblioentry whose way back is a doc-backlink, roles
-    # that axe does not count as items of the list around them.
+    # Sphinx wraps a bibliography into a list whose entries are doc-biblioentry, the role that ARIA
+    # has for them but that axe does not count as an item of a list.
     ("aria-required-children", ".citation-list"),
 }
 
