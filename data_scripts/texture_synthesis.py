@@ -20,8 +20,8 @@ from data_scripts.results import RESULTS, write_atomically, write_result
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 SIDE = 128
-SHOTS = (0, 4, 8, 12, 16, 24, 40, 80, 160, 400)  # network passes after which a picture is kept
-DEPTH_PASSES = 160
+SHOTS = (0, 4, 8, 12, 16, 24, 40, 80, 160)  # network passes after which a picture is kept
+DEPTH_PASSES = 80
 SEED = 0
 
 
