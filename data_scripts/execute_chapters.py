@@ -23,6 +23,8 @@ from data_scripts.chapters import chapter_paths, problems, tags
 from data_scripts.results import write_atomically
 from data_scripts.stamp import stamp_notebook
 
+HIDDEN = {"setup": "the set-up", "solution": "the solution"}  # tag -> what its button shows
+
 
 def main() -> None:
     """Run the chapters named on the command line."""
@@ -57,6 +59,11 @@ def clean(notebook: NotebookNode, seconds: float) -> None:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code" and "live" in tags(cell):
             cell.outputs = []
+        for tag in HIDDEN.keys() & tags(cell):
+            prompts = {
+                f"code_prompt_{verb}": f"{verb.title()} {HIDDEN[tag]}" for verb in ("show", "hide")
+            }
+            cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), **prompts}
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
