@@ -225,7 +225,8 @@ def test_its_maths_is_typeset(opened: Opened) -> None:
     inline = len(re.findall(r"(?<!\$)\$[^$\n]+\$(?!\$)", text))
     assert opened.tab.locator("mjx-container").count() >= formulas + inline
     assert opened.tab.locator("mjx-container[display=true]").count() >= formulas
-    assert opened.tab.locator("mjx-merror, [data-mjx-error]").count() == 0
+    wrong = "mjx-merror, [data-mjx-error], mjx-container [style*='color: red']"  # unknown commands
+    assert opened.tab.locator(wrong).count() == 0
     prose = opened.tab.evaluate(
         """() => {
             const copy = document.querySelector("article").cloneNode(true);
