@@ -80,6 +80,16 @@ def test_a_status_row_says_where_a_result_comes_from(tmp_path: Path) -> None:
         make_status.chapter_rows([chapter])
 
 
+def test_the_api_page_has_every_public_name() -> None:
+    page = (BOOK / "api.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\.\. auto(?:function|class):: (\w+)$", page, re.MULTILINE)
+    assert sorted(documented) == sorted(dsd_lib.__all__)
+    whole = set(re.findall(r"^\.\. automodule:: dsd_lib\.(\w+)$", page, re.MULTILINE))
+    covered = {getattr(dsd_lib, name).__module__.removeprefix("dsd_lib.") for name in documented}
+    modules = {p.stem for p in Path(dsd_lib.__file__).parent.glob("*.py")} - {"__init__"}
+    assert whole | covered == modules
+
+
 @pytest.mark.parametrize("name", ["index.md", "how_to_use.md"])
 def test_the_examples_on_a_page_run(name: str) -> None:
     text = (BOOK / name).read_text(encoding="utf-8")
