@@ -253,15 +253,10 @@ def _describe_pair(
     """``describe(x), describe(y)`` by the cheaper way.
 
     Together in one batch; but where only one of the two is being learned, the other (the target)
-    is described without gradient, which spares its backward pass. Large pictures go one by one.
+    goes alone and builds no graph, which spares its backward pass. Large pictures go one by one.
     """
-    if torch.is_grad_enabled() and x.requires_grad != y.requires_grad:
-        with torch.set_grad_enabled(x.requires_grad):
-            a = describe(x)
-        with torch.set_grad_enabled(y.requires_grad):
-            b = describe(y)
-        return a, b
-    if x[0, 0].numel() > LARGE_PICTURE:
+    one_is_learned = torch.is_grad_enabled() and x.requires_grad != y.requires_grad
+    if one_is_learned or x[0, 0].numel() > LARGE_PICTURE:
         return describe(x), describe(y)
     n = x.shape[0]
     both = describe(torch.cat([x, y]))

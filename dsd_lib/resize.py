@@ -62,7 +62,7 @@ def imresize(x: Tensor, scale: float | None = None, size: tuple[int, int] | None
 
 
 def _output_side(side: int, scale: float) -> int:
-    # 1/alpha is not exact in binary: 30 * (1/3) must give 10 and not 11.
+    # Scales are not exact in binary: 50 * 0.14 is a little over 7, and must not give 8.
     return max(1, math.ceil(round(side * scale, 9)))
 
 

@@ -132,8 +132,8 @@ def test_bad_arrays_are_refused(array, error, message):
 
 
 def test_to_array_clamps_and_rounds():
-    x = torch.tensor([-0.5, 0.4999, 1.5]).view(1, 3, 1, 1).requires_grad_()
-    assert dsd.to_array(x).tolist() == [[[0, 127, 255]]]
+    x = torch.tensor([-0.5, 0.65, 1.5]).view(1, 3, 1, 1).requires_grad_()
+    assert dsd.to_array(x).tolist() == [[[0, 166, 255]]]  # 0.65 is 165.75 of 255
     assert dsd.to_array(x).dtype == np.uint8
 
 

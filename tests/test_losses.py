@@ -211,7 +211,7 @@ def test_modules_refuse_bad_options_at_once(net, distance, module):
 
 
 @each_function
-def test_only_the_picture_that_is_learnt_costs_a_backward_pass(net, pair, distance):
+def test_only_the_picture_that_is_learned_costs_a_backward_pass(net, pair, distance):
     """The target is described without gradient; x's gradient is that of the joint batch."""
     graphs = []
     hook = net.stages["conv1_1"].register_forward_hook(
@@ -219,17 +219,17 @@ def test_only_the_picture_that_is_learnt_costs_a_backward_pass(net, pair, distan
     )
     gradients = {}
     try:
-        for learnt in ("x", "y", "x and y"):
+        for learned in ("x", "y", "x and y"):
             x, y = (
-                z.clone().requires_grad_(n in learnt.split())
+                z.clone().requires_grad_(n in learned.split())
                 for z, n in zip(pair, "xy", strict=True)
             )
             graphs.clear()
             distance(x, y, net, ["relu3_1"]).sum().backward()
             passes = 2 if distance in SCALED else 1
             described = {"x": [1] * passes + [0] * passes, "y": [0] * passes + [1] * passes}
-            assert graphs == described.get(learnt, [1] * passes)
-            gradients[learnt] = x.grad, y.grad
+            assert graphs == described.get(learned, [1] * passes)
+            gradients[learned] = x.grad, y.grad
     finally:
         hook.remove()
     assert all(p.grad is None for p in net.parameters())

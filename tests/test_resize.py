@@ -28,11 +28,20 @@ def test_output_sides_are_rounded_up(sides, p, q):
 
 
 @pytest.mark.parametrize(
-    "alpha", [2, 3, 4, 5, 6, 7, 2.5, Fraction(7, 3), np.float64(2), np.int64(3)]
+    ("side", "scale", "exact"),
+    [
+        (50, 0.14, 7),
+        (23, 1 / 1.15, 20),
+        (30, 1 / 3, 10),
+        (31, 1 / 3, 11),
+        (1, 0.01, 1),
+        (7, np.float32(0.5), 4),
+        (7, Fraction(3, 7), 3),
+        (7, np.int64(2), 14),
+    ],
 )
-def test_output_sides_of_one_over_alpha_do_not_suffer_from_binary(alpha):
-    exact = -(-420 // Fraction(alpha))
-    assert imresize(picture(1, 1, 420, 1), scale=1 / alpha).shape == (1, 1, exact, 1)
+def test_output_sides_do_not_suffer_from_binary(side, scale, exact):
+    assert imresize(picture(1, 1, side, 1), scale=scale).shape[2] == exact
 
 
 @given(SIZES, SIZES)
@@ -66,6 +75,13 @@ def test_flips_and_transposition_commute(sides, size):
     for axes in ((2,), (3,), (2, 3)):
         torch.testing.assert_close(imresize(x.flip(axes), size=size), small.flip(axes))
     torch.testing.assert_close(imresize(x.mT, size=size[::-1]), small.mT)
+
+
+def test_borders_are_mirrored():
+    x = picture(1, 2, 12, 10)
+    mirrored = torch.from_numpy(np.pad(x.numpy(), [(0, 0), (0, 0), (8, 8), (8, 8)], "symmetric"))
+    inside = imresize(mirrored, scale=0.5)[..., 4:-4, 4:-4]
+    torch.testing.assert_close(imresize(x, scale=0.5), inside)
 
 
 @given(SIZES)
