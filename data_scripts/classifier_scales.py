@@ -35,7 +35,7 @@ LABELS = {  # ImageNet's identifier of the class -> its place among the 1000 cla
     "n03445777": 574,  # golf ball
     "n03888257": 701,  # parachute
 }
-SCALES = tuple(2 ** (k / 4) for k in range(4, -13, -1))  # 2 to 1/8, four steps an octave
+SCALES = tuple(2 ** (k / 2) for k in range(1, -7, -1))  # 1.4 to 1/8, two steps an octave
 PAPER_SCALES = (1, 1 / 2, 1 / 4, 1 / 8)
 RESIZERS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "imresize": lambda x, s: dsd.imresize(x, scale=s),
@@ -98,8 +98,8 @@ def bootstrap(values: np.ndarray, draws: int = 2000, seed: int = 0) -> list[floa
 
 
 def batches(classifier: Classifier, photos: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Photos of one size, twenty at a time, where the classifier is."""
-    for x in torch.cat(list(photos)).split(20):
+    """Photos of one size, four at a time, where the classifier is."""
+    for x in torch.cat(list(photos)).split(4):
         yield x.to(classifier.mean.device)
 
 

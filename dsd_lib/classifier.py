@@ -240,7 +240,9 @@ def _load_vgg19() -> Classifier:
     try:
         from torchvision.models import VGG19_Weights, vgg19  # only VGG-19 needs torchvision
 
-        with contextlib.redirect_stderr(io.StringIO()):  # torch.hub announces what it downloads
+        # torch.hub announces what it downloads, on one stream or the other.
+        quiet = io.StringIO()
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             state = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
     except Exception as error:  # no torchvision, a broken one, no network, a wrong hash
         raise FileNotFoundError(
@@ -291,7 +293,7 @@ def show_predictions(
     Args:
         pictures: ``(1, 3, H, W)`` in [0, 1]; they may differ in size.
         predictions: for each picture its classes and probabilities, as from ``Classifier.top``.
-        titles: a line for each picture.
+        titles: a line for each picture, repeated above its bars where there are several.
         highlight: the class whose bars stand out; the first of the first picture unless told.
 
     Returns:
@@ -315,6 +317,7 @@ def show_predictions(
     tall = max(x.shape[2] for x in pictures)
     bars = bar * max(len(p) for p in predictions)
     total = sum(x.shape[3] for x in pictures) + gap * (count + 1)
+    total += max(0, 90 - pictures[-1].shape[3])  # for a title wider than the last picture
     width = max(total, count * (170 + gap) + gap)
     height = line + tall + gap + line + bars + gap
     figure = plt.figure(figsize=(width / DPI, height / DPI), dpi=DPI, layout="none")
@@ -339,7 +342,8 @@ def show_predictions(
         for row, (name, p) in enumerate(prediction):
             axes.text(0.02, row, f"{name} {100 * p:.0f} %", fontsize=9, va="center")
         axes.set(xlim=(0, 1), ylim=(len(prediction) - 0.5, -0.5), xticks=[], yticks=[])
-        axes.set_title(title, fontsize=9, loc="left", pad=4)
+        if count > 1:  # to say which bars belong to which picture
+            axes.set_title(title, fontsize=9, loc="left", pad=4)
         axes.spines["bottom"].set_visible(False)
         axes.grid(False)
     return figure
