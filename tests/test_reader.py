@@ -195,6 +195,16 @@ class Opened:
         self.tab.evaluate("window.MathJax?.startup?.promise")
         self.tab.wait_for_load_state("networkidle")
 
+    def prose(self) -> str:
+        """What the page says, without code and formulas."""
+        return self.tab.evaluate(
+            """() => {
+                const copy = document.querySelector("article").cloneNode(true);
+                copy.querySelectorAll("pre, code, script, mjx-container").forEach(e => e.remove());
+                return copy.textContent;
+            }"""
+        )
+
     def _note(self, message: object) -> None:
         if message.type in ("error", "warning"):
             self.complaints.append(f"console: {message.text}")
@@ -227,14 +237,11 @@ def test_its_maths_is_typeset(opened: Opened) -> None:
     assert opened.tab.locator("mjx-container[display=true]").count() >= formulas
     wrong = "mjx-merror, [data-mjx-error], mjx-container [style*='color: red']"  # unknown commands
     assert opened.tab.locator(wrong).count() == 0
-    prose = opened.tab.evaluate(
-        """() => {
-            const copy = document.querySelector("article").cloneNode(true);
-            copy.querySelectorAll("pre, code, script, mjx-container").forEach(e => e.remove());
-            return copy.textContent;
-        }"""
-    )
-    assert not re.search(r"\$\$|\\\(|\\\[|\\(frac|downarrow|phi|mathrm)\b", prose)
+    assert not re.search(r"\$\$|\\\(|\\\[|\\(frac|downarrow|phi|mathrm)\b", opened.prose())
+
+
+def test_no_markdown_is_left_raw(opened: Opened) -> None:
+    assert not re.search(r"\*\*|^#+ |\|[-—–:| ]{3,}\||\]\(|\{\w+\}`", opened.prose(), re.MULTILINE)
 
 
 def test_every_picture_has_alt_text_and_loads(opened: Opened) -> None:
