@@ -30,6 +30,7 @@ PATCHES = {f"patch{n}": n for n in (3, 5, 7, 9)}
 KEYS = (*PATCHES, *LAYERS)
 ALPHA = 4
 SIDE = 224
+FIRST = 3
 MIRROR = 64  # a multiple of relu5_1's stride, and more than its reach of 58 pixels
 DATA = {
     "imagenette": "imagenette, 200 photos in 10 classes, 224×224",
@@ -230,7 +231,7 @@ def measure(photos: Iterable[Tensor], classes: np.ndarray, net: dsd.Backbone) ->
     for x in photos:
         _measure_photo(x, net, kept, own)
     means = Means(classes)
-    out: dict = {"bars": {}, "histograms": {}, "controls": {}}
+    out: dict = {"bars": {}, "histograms": {}, "controls": {}, "first_photos": {}}
     for key in KEYS:
         stack = {name: torch.stack(values) for name, values in kept.pop(key).items()}
         for variant, (fine, coarse) in variants(stack):
@@ -248,6 +249,9 @@ def measure(photos: Iterable[Tensor], classes: np.ndarray, net: dsd.Backbone) ->
                     "self": interval(mean),
                     "self_to_random": interval(mean / random),
                 }
+                # A few single values, which a test can measure again within seconds.
+                first = [float(f"{v:.5g}") for v in values[:FIRST]]
+                out["first_photos"].setdefault(control, {})[key] = first
     return out
 
 
