@@ -30,8 +30,9 @@ browser:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; \
 	else echo "No Chromium here; install it (Debian: apt install chromium) for the browser tests."; fi
 
-chapters: $(READY) ## run every chapter and store its outputs
+chapters: $(READY) ## run every chapter, store its outputs, write the status page
 	$(BIN)/python -m data_scripts.execute_chapters
+	$(BIN)/python -m data_scripts.make_status
 
 stamp: $(READY) ## write the repository's address from pyproject.toml into the book
 	$(BIN)/python -m data_scripts.stamp

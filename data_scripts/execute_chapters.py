@@ -47,7 +47,13 @@ def main() -> None:
 def run(notebook: NotebookNode, folder: Path) -> float:
     """Execute a notebook in place and return the seconds it took; errors stay in its outputs."""
     started = time.perf_counter()
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", allow_errors=True)
+    client = NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        allow_errors=True,
+        coalesce_streams=True,  # what a cell prints is one output, however it arrived
+    )
     client.resources = {"metadata": {"path": str(folder)}}
     client.execute()
     return time.perf_counter() - started
