@@ -6,8 +6,9 @@
 Photos come from ``$DSD_DATA/bsds500/{train,val,test}/`` or ``$DSD_DATA/imagenette/<class>/``, the
 two photos of the paper's extreme classes from ``$DSD_DATA/imagenet_two/``. The layer is relu3_1.
 Writes ``book/results/dsd_norms_<data>.json`` and ``book/results/dsd_extremes_<data>.jpg``, the
-photos with the lowest and the highest value. ``--network vgg19`` measures with the paper's network,
-where torchvision can get it, and adds ``_vgg19`` to the names.
+photos with the lowest and the highest value; for BSDS500 also ``dsd_balance_bsds500.jpg``, those
+where the small or the full picture has the stronger Gram matrix. ``--network vgg19`` measures with
+the paper's network, where torchvision can get it, and adds ``_vgg19`` to the names.
 """
 
 import argparse
@@ -145,19 +146,23 @@ def summary(photos: dict[str, list[float]]) -> dict:
     }
 
 
-def strip(files: list[Path]) -> bytes:
-    """A JPEG of the photos of lowest ‖DSD‖ and, below, of highest; ``files`` sorted by it.
+def strip(files: list[Path], values: np.ndarray, *, close_up: bool) -> bytes:
+    """A JPEG of the photos of lowest value and, below, of highest, with the values above them.
 
-    Each photo twice: whole, made small, and its central 112×112 pixels as they are.
+    Each is the whole photo made small; ``close_up`` adds its central 112×112 pixels as they are.
     """
-    rows = []
-    for some in (files[:SHOWN], files[-SHOWN:]):
-        pictures = [dsd.load_image(file) for file in some]
-        rows += [thumbnail(x) for x in pictures]
-        rows += [middle(x) for x in pictures]
-    figure = plots.show_images(rows, columns=SHOWN)
+    order = np.argsort(values)
+    shown, titles = [], []
+    for some in (order[:SHOWN], order[-SHOWN:]):
+        pictures = [dsd.load_image(files[i]) for i in some]
+        shown += [thumbnail(x) for x in pictures]
+        titles += [f"{values[i]:.3f}" for i in some]
+        if close_up:
+            shown += [middle(x) for x in pictures]
+            titles += [""] * SHOWN
+    figure = plots.show_images(shown, titles, columns=SHOWN)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 88, "optimize": True})
+    figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 80, "optimize": True})
     plt.close(figure)
     return buffer.getvalue()
 
@@ -215,8 +220,13 @@ def main() -> None:
                 for name in ("sandbar", "window_screen")
             }
     end = "" if args.network == "vgg16" else f"_{args.network}"
-    order = [files[i] for i in np.argsort(photos["norm"])]
-    write_atomically(RESULTS / f"dsd_extremes_{args.data}{end}.jpg", strip(order))
+    large = args.data == "bsds500"  # imagenette's photos are hardly larger than a thumbnail
+    picture = strip(files, np.array(photos["norm"]), close_up=large)
+    write_atomically(RESULTS / f"dsd_extremes_{args.data}{end}.jpg", picture)
+    if large:
+        tilt = balance(np.array(photos["gram"]), np.array(photos["gram_small"]))
+        picture = strip(files, tilt, close_up=True)
+        write_atomically(RESULTS / f"dsd_balance_{args.data}{end}.jpg", picture)
     write_result(
         f"dsd_norms_{args.data}{end}",
         out,
