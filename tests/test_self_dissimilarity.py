@@ -151,21 +151,29 @@ def _check(out: dict) -> None:
 
 @pytest.mark.skipif("DSD_DATA" not in os.environ, reason="DSD_DATA is not set: no photos")
 def test_stored_result_comes_from_the_data(net: dsd.Backbone) -> None:
-    """3×3 patches of all 200 photos, all three bars with their intervals, and relu1_2's green."""
+    """3×3 patches of all 200 photos with their intervals; every key of the first three photos."""
+    stored = load_result(RESULTS / "self_dissimilarity_imagenette.json")["results"]
     files = list_pictures(data_folder("imagenette"))
-    _, classes = np.unique([f.parent.name for f in files], return_inverse=True)
-    fine, coarse, own = [], [], []
-    with torch.no_grad():
-        for x in map(dsd.load_image, files):
-            small = dsd.imresize(x, scale=1 / 4)
-            fine.append(script.packed(dsd.patch_gram(x, 3)))
-            coarse.append(script.packed(dsd.patch_gram(small, 3)))
-            own.append(dsd.dsd_norm(x, net, ["relu1_2"], alpha=4).item())
-    means = script.Means(classes)
-    got = script.bars(*_tables(torch.cat(fine), torch.cat(coarse)), means)
-    stored = load_result(RESULTS / "self_dissimilarity_imagenette.json")["results"]["bars"]["plain"]
-    assert stored["patch3"].keys() == got.keys()
+    names, classes = np.unique([f.parent.name for f in files], return_inverse=True)
+    assert names.tolist() == stored["classes"]
+    photos = [dsd.load_image(f) for f in files]
+    fine, coarse = (
+        torch.cat([script.packed(dsd.patch_gram(x, 3)) for x in some])
+        for some in (photos, [dsd.imresize(x, scale=1 / 4) for x in photos])
+    )
+    got = script.bars(*_tables(fine, coarse), script.Means(classes))
+    expected = stored["bars"]["plain"]["patch3"]
+    assert got.keys() == expected.keys()
     for name, value in got.items():
-        np.testing.assert_allclose(value, stored["patch3"][name], rtol=1e-3, err_msg=name)
-    relu1_2 = script.interval(means.photos(np.array(own)))
-    np.testing.assert_allclose(relu1_2, stored["relu1_2"]["self"], rtol=1e-3)
+        np.testing.assert_allclose(value, expected[name], rtol=1e-3, err_msg=name)
+    for alpha, control in ((4, "resize_matlab"), (2, "alpha2")):
+        first = stored["first_photos"][control]
+        for index, x in enumerate(photos[: script.FIRST]):
+            small = dsd.imresize(x, scale=1 / alpha)
+            with torch.no_grad():
+                norms = dsd.dsd_norm(x, net, script.LAYERS, alpha=alpha)[0].tolist()
+            for key, n in script.PATCHES.items():
+                change = dsd.patch_gram(x, n) - dsd.patch_gram(small, n)
+                assert change.abs().mean().item() == pytest.approx(first[key][index], rel=1e-3)
+            for layer, norm in zip(script.LAYERS, norms, strict=True):
+                assert norm == pytest.approx(first[layer][index], rel=1e-3)
