@@ -12,7 +12,9 @@ import torch
 import dsd_lib as dsd
 from data_scripts import classifier_scales
 from dsd_lib import classifier as module
+from dsd_lib import plots
 from dsd_lib.classifier import Classifier, class_names, load_classifier, show_predictions
+from dsd_lib.datasets import data_folder, list_pictures
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "efficientnet_lite0.json").read_text())
 
@@ -284,3 +286,45 @@ def test_measure(lite0, pictures, monkeypatch):
     assert out["photos"]["answers"]["0.5"]["resized"]["top1"] == half
     assert out["resizers"]["0.5"]["imresize"]["same_as_imresize"][0] == 1
     assert set(out["resizers"]) == {"0.5"}
+
+
+# The stored result
+
+
+@pytest.fixture(scope="module")
+def stored() -> dict:
+    path = Path(__file__).parent.parent / "book" / "results" / "classifier_scales_imagenette.json"
+    return plots.load_result(path)["results"]
+
+
+def test_stored_rates_are_those_of_the_stored_answers(stored):
+    label = np.array(stored["photos"]["label"])
+    answers = stored["photos"]["answers"]
+    full = np.array(answers["1"]["resized"]["top1"])
+    assert len(label) == stored["photos_count"]
+    for scale, versions in answers.items():
+        for name, photos in versions.items():
+            point = next(p for p in stored["curves"][name] if p["scale"] == float(scale))
+            top1, confidence = np.array(photos["top1"]), np.array(photos["confidence"])
+            assert point["agreement"][0] == pytest.approx((top1 == full).mean(), abs=1e-4)
+            assert point["accuracy"][0] == pytest.approx((top1 == label).mean(), abs=1e-4)
+            assert point["confidence"][0] == pytest.approx(confidence.mean(), abs=1e-3)
+
+
+def test_a_part_of_the_stored_answers_measured_again(stored, lite0):
+    try:
+        folder = data_folder("imagenette")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    files = [f for wnid in classifier_scales.LABELS for f in list_pictures(folder / wnid)]
+    for scale in ("0.5", "0.25"):
+        for version, change in (
+            ("resized", classifier_scales.resized),
+            ("restored", classifier_scales.restored),
+        ):
+            photos = stored["photos"]["answers"][scale][version]
+            for index in range(5, len(files), 50):
+                x = change(dsd.load_image(files[index]), float(scale))
+                p = lite0(x).softmax(dim=1)
+                assert p.max().item() == pytest.approx(photos["confidence"][index], abs=2e-3)
+                assert p.argmax().item() == photos["top1"][index]
