@@ -70,6 +70,7 @@ def frame_slider(
     alt: str,
     start: int = 0,
     zoom: int = 1,
+    quality: int = 90,
 ) -> FrameSlider:
     """Frames under a slider that works by pointer and keyboard, with no kernel and no network.
 
@@ -81,12 +82,14 @@ def frame_slider(
         alt: the text that stands for the pictures; the frame's label is added to it.
         start: index of the frame shown first.
         zoom: whole number of screen pixels a pixel, for tensors.
+        quality: of the pictures, 1 to 100, for tensors at zoom 1; others are kept without loss.
 
     Returns:
         An object that Jupyter shows as HTML.
 
     Raises:
-        ValueError: no frame, another number of labels, an empty alt or title, or ``start`` outside.
+        ValueError: no frame, another number of labels, an empty alt or title, or ``start`` or
+            ``quality`` outside.
 
     >>> frame_slider([torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)], ["dark", "light"],
     ...              title="Brightness", alt="A plain square")
@@ -100,7 +103,9 @@ def frame_slider(
         raise ValueError("title and alt: expected a text, got an empty one")
     if not 0 <= start < len(frames):
         raise ValueError(f"start: expected 0 to {len(frames) - 1}, got {start}")
-    shots = [_draw(frame, zoom) for frame in frames]
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality: expected 1 to 100, got {quality}")
+    shots = [_draw(frame, zoom, quality) for frame in frames]
     sources = [f"data:image/webp;base64,{base64.b64encode(data).decode()}" for data, _ in shots]
     alts = [f"{alt} {label}" for label in labels]
     body = _SLIDER.format(
@@ -126,7 +131,7 @@ def _script_list(texts: Sequence[str]) -> str:
     return json.dumps(list(texts)).replace("<", "\\u003c")
 
 
-def _draw(frame: Tensor | Figure, zoom: int) -> tuple[bytes, int]:
+def _draw(frame: Tensor | Figure, zoom: int, quality: int) -> tuple[bytes, int]:
     """A frame as WebP, and its width on the screen."""
     if isinstance(frame, Figure):
         buffer = io.BytesIO()
@@ -136,7 +141,7 @@ def _draw(frame: Tensor | Figure, zoom: int) -> tuple[bytes, int]:
         options = {"lossless": True}
     else:
         picture = Image.fromarray(np.repeat(np.repeat(to_array(frame), zoom, 0), zoom, 1))
-        options = {"quality": 90} if zoom == 1 else {"lossless": True}
+        options = {"quality": quality} if zoom == 1 else {"lossless": True}
     buffer = io.BytesIO()
     picture.save(buffer, format="webp", method=6, **options)
     return buffer.getvalue(), picture.width

@@ -69,11 +69,22 @@ def test_matplotlib_figures_are_frames_too():
         ({"title": ""}, "title and alt"),
         ({"alt": ""}, "title and alt"),
         ({"start": 3}, "start: expected 0 to 2, got 3"),
+        ({"quality": 0}, "quality: expected 1 to 100, got 0"),
     ],
 )
 def test_bad_input(options, says):
     with pytest.raises(ValueError, match=says):
         slider(**options)
+
+
+def test_a_lower_quality_gives_fewer_bytes(coffee):
+    sizes = [
+        len(
+            interact.frame_slider([coffee], ["coffee"], title="t", alt="a", quality=q)._repr_html_()
+        )
+        for q in (60, 90)
+    ]
+    assert sizes[0] < 0.7 * sizes[1]
 
 
 def test_labels_must_fit():
