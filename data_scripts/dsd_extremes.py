@@ -162,7 +162,7 @@ def strip(files: list[Path], values: np.ndarray, *, close_up: bool) -> bytes:
             titles += [""] * SHOWN
     figure = plots.show_images(shown, titles, columns=SHOWN)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 80, "optimize": True})
+    figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 75, "optimize": True})
     plt.close(figure)
     return buffer.getvalue()
 

@@ -2,8 +2,8 @@
 
     python -m data_scripts.fingerprint
 
-Changes the pixels of a content picture until its DSD pair, DSD₂ at scale 1 and at scale 1/2, is that
-of a reference, and again until its style triple, the Grams at scales 1, 1/2 and 1/4, is.
+Changes the pixels of a content picture until its DSD pair, DSD₂ at scale 1 and at scale 1/2, is
+that of a reference, and again until its style triple, the Grams at scales 1, 1/2 and 1/4, is.
 Writes ``book/results/fingerprint.json`` (paths and measures), ``fingerprint_path.webp`` (the
 pictures on the way of the first pair, a row an objective, a column a kept step) and
 ``fingerprint_results.webp`` (content, DSD, style, reference; a row a pair). Needs the embedded
@@ -79,7 +79,13 @@ def distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
 
 
 def match(
-    content: Tensor, reference: Tensor, net: dsd.Backbone, objective: str, steps: int
+    content: Tensor,
+    reference: Tensor,
+    net: dsd.Backbone,
+    objective: str,
+    steps: int,
+    *,
+    stop: int | None = None,
 ) -> tuple[list[Tensor], list[dict[str, float]]]:
     """Move the pixels of ``content`` towards the fingerprint of ``reference``, by Adam.
 
@@ -89,6 +95,7 @@ def match(
         net: the feature network.
         objective: ``"dsd"`` or ``"style"``.
         steps: how many; the learning rate falls to nearly 0 over them, as a cosine.
+        stop: end after so many of them.
 
     Returns:
         The ``steps + 1`` pictures on the way and, for each, both distances to the reference.
@@ -106,13 +113,14 @@ def match(
         optimizer, max(steps, 1), eta_min=LEARNING_RATE / 50
     )
     path, distances = [], []
-    for step in range(steps + 1):
+    stop = steps if stop is None else stop
+    for step in range(stop + 1):
         optimizer.zero_grad()
         found = fingerprints(pyramid(x, net))
         losses = {name: distance(found[name], target[name]).sum() for name in OBJECTIVES}
         path.append(x.detach().clone())
         distances.append({name: loss.item() for name, loss in losses.items()})
-        if step == steps:
+        if step == stop:
             break
         losses[objective].backward()
         optimizer.step()
