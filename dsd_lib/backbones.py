@@ -8,6 +8,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -53,7 +54,6 @@ class Backbone(nn.Module):
         for block, (convolutions, width) in enumerate(blocks, start=1):
             for index in range(1, convolutions + 1):
                 self.stages[f"conv{block}_{index}"] = nn.Conv2d(channels, width, 3, padding=1)
-                # Not in place: a convolution's map may have been asked for as well.
                 self.stages[f"relu{block}_{index}"] = nn.ReLU()
                 channels = width
             self.stages[f"pool{block}"] = nn.MaxPool2d(2)
@@ -92,7 +92,11 @@ class Backbone(nn.Module):
         f = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         maps = {}
         for name, stage in self.stages.items():
-            f = stage(f)
+            if name.startswith("relu"):
+                # In place only where nobody sees it: large maps cost more to allocate than to clip.
+                f = F.relu(f, inplace=f"conv{name[4:]}" not in layers)
+            else:
+                f = stage(f)
             if name in layers:
                 maps[name] = f
                 if len(maps) == len(layers):

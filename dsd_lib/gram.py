@@ -16,8 +16,8 @@ def gram_matrix(f: Tensor) -> Tensor:
     divides by the channels too, and so do we. Chapter 2 settles it by experiment.
 
     Args:
-        f: feature map ``(N, C, H, W)``. Half-precision maps are brought to float32 and scaled
-            before the product, which would overflow otherwise.
+        f: feature map ``(N, C, H, W)``. Half-precision maps are brought to float32 before the
+            product, which would overflow otherwise.
 
     Returns:
         ``(N, C, C)``, symmetric, positive semi-definite; float64 for a float64 map, else float32.
@@ -44,8 +44,8 @@ def _scaled_gram(f: Tensor, count: int) -> Tensor:
     """``F Fᵀ / count``; ``count`` differs from C·H·W where ``f`` is one tile of a larger map."""
     with torch.autocast(f.device.type, enabled=False):
         f = full_precision(f).movedim(1, -1).flatten(1, 2)  # (N, positions, C), a view of ours
-        f = f * count**-0.5
-        return f.mT @ f
+        # f.mT @ f / count, scaled inside the product: a scaled copy of the map would cost more.
+        return torch.baddbmm(f.new_zeros(1), f.mT, f, beta=0, alpha=1 / count)
 
 
 def full_precision(f: Tensor) -> Tensor:
