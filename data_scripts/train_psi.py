@@ -55,6 +55,11 @@ PRESETS = {
 }
 
 
+def run_folder(alpha: int, preset: str) -> Path:
+    """Where a run lives unless told otherwise."""
+    return results.ROOT / "runs" / f"psi_alpha{alpha}_{preset}"
+
+
 def training_pictures() -> list[Path]:
     """The 400 photos of BSDS500's train and test parts."""
     folder = data_folder("bsds500")
@@ -97,6 +102,7 @@ def make_pool(files: list[Path], preset: Preset, alpha: float, accelerator: Acce
 def load_pool(path: Path, files: list[Path], *settings: object) -> dict[str, Tensor]:
     """The pool at ``path``, made there first if need be."""
     if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
         results.write_atomically(path, safetensors.torch.save(make_pool(files, *settings)))
     return safetensors.torch.load_file(path)
 
@@ -202,7 +208,7 @@ def main() -> None:
     preset = PRESETS[args.preset]
     if args.epochs:
         preset = replace(preset, epochs=args.epochs)
-    folder = args.folder or results.ROOT / "runs" / f"psi_alpha{args.alpha}_{args.preset}"
+    folder = args.folder or run_folder(args.alpha, args.preset)
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(mixed_precision=args.mixed_precision)
     files = training_pictures()[: preset.pictures]
