@@ -28,6 +28,7 @@ from dsd_lib.losses import (
     projected_distribution_distance,
     style_distance,
 )
+from dsd_lib.noreference import NoReferenceDSD, Psi, load_psi, naturalness
 from dsd_lib.resize import imresize
 
 __version__ = "0.1.0"
@@ -37,8 +38,10 @@ __all__ = [
     "ContextualLoss",
     "DSDLoss",
     "MultiScaleStyleLoss",
+    "NoReferenceDSD",
     "PerceptualLoss",
     "ProjectedDistributionLoss",
+    "Psi",
     "StyleLoss",
     "contextual_distance",
     "dsd",
@@ -49,7 +52,9 @@ __all__ = [
     "imresize",
     "load_backbone",
     "load_image",
+    "load_psi",
     "multiscale_style_distance",
+    "naturalness",
     "patch_gram",
     "perceptual_distance",
     "projected_distribution_distance",
