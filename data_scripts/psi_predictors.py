@@ -76,7 +76,11 @@ class SimplePredictor(nn.Module):
 
     def forward(self, small: Tensor) -> Tensor:
         """Predicted norms ``(N, 4)`` from downscaled pictures ``(N, 3, H/α, W/α)``."""
-        known = statistics(small, self.net).double().cpu()
+        return self.predict(statistics(small, self.net)).to(small)
+
+    def predict(self, known: Tensor) -> Tensor:
+        """The same from their :func:`statistics` ``(N, 9)``, in float64 on the CPU."""
+        known = known.double().cpu()
         predicted = torch.stack(
             [
                 design(self.kind, layer, known) @ torch.tensor(c, dtype=torch.float64)
@@ -84,7 +88,7 @@ class SimplePredictor(nn.Module):
             ],
             dim=1,
         )
-        return (predicted.exp() if self.kind == "log_linear" else predicted).to(small)
+        return predicted.exp() if self.kind == "log_linear" else predicted
 
 
 def load_predictors(alpha: int, net: dsd.Backbone) -> dict[str, nn.Module]:
