@@ -101,7 +101,7 @@ def spread(values: np.ndarray) -> dict[str, float]:
     ``ratio``: the 95 % quantile over the 5 % one; ``variation``: standard deviation over mean;
     ``log_std``: standard deviation of the natural logarithm, a typical factor as a difference.
 
-    >>> spread(np.ones(5))["ratio"]
+    >>> float(spread(np.ones(5))["ratio"])
     1.0
     """
     low, quarter, median, three_quarters, high = np.percentile(values, (5, 25, 50, 75, 95))
