@@ -8,8 +8,8 @@ Needs published 4× outputs on Set5 and Set14, and their truths, in ``$DSD_DATA/
 SRResNet,SRGAN}/<name>.webp``. The layer is relu3_1.
 
 - ``standing``: ‖DSD‖ of every output next to that of its truth (about 3 minutes on one core).
-- ``path``: the paper's experiment, 5000 steps of gradient descent on ‖DSD₄‖, from a GAN's output
-  and from a smooth one, with measures and pictures on the way (about 10 minutes).
+- ``path``: the paper's experiment, 5000 steps of gradient descent on ‖DSD₄‖ from a GAN's output,
+  and 2000 from a smooth one, with measures and pictures on the way (about 10 minutes).
 - ``levels``: from both systems on all 19 pictures, down or up to given multiples of the truth's
   ‖DSD₄‖: where is the picture nearest to the truth, and where most natural (about 15 minutes)?
 
@@ -47,6 +47,7 @@ SIDE, SHOWN = 192, 128  # the central crop that is changed, and what is kept of 
 STEP_SIZE = 10.0
 PATH_PICTURE = "comic"
 MARKS = (0, 10, 25, 50, 100, 200, 350, 500, 750, 1000, 1500, 2000, 3000, 4000, 5000)
+STEPS = {"SRGAN": 5000, "SRResNet": 2000}  # the paper's 5000 from the GAN's output
 SHOTS = (0, 25, 50, 100, 200, 500, 1000, 2000, 5000)  # those of MARKS kept as pictures
 LEVELS = (1.5, 1.25, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)  # of the truth's ‖DSD₄‖
 LEVEL_STEP_SIZE = 20.0  # there only the places on the path matter, not how long it takes
@@ -267,12 +268,17 @@ def levels(
 
 
 def run_path(folder: Path, net: dsd.Backbone, name: str) -> tuple[dict, bytes]:
-    """The long descent from both starts; result and pictures, a row a start, the truth first."""
+    """The long descent from both starts; result and pictures, a row a start, the truth first.
+
+    Where one start went fewer steps than the other, its row ends in gray tiles.
+    """
     cut = {s: middle(x, SIDE) for s, x in pictures(name, folder).items()}
     runs, rows = {}, []
     for system in STARTS:
-        runs[system], kept = path(cut[system], cut["HR"], net, MARKS)
-        rows.append([cut["HR"], *(kept[step] for step in SHOTS)])
+        marks = [mark for mark in MARKS if mark <= STEPS[system]]
+        runs[system], kept = path(cut[system], cut["HR"], net, marks)
+        gray = torch.full_like(cut["HR"], 0.5)
+        rows.append([cut["HR"], *(kept.get(step, gray) for step in SHOTS)])
         print(system, *(f"{e['step']}: {e['norm']:.4f}" for e in runs[system]), flush=True)
     out = {
         "picture": name,
