@@ -1,0 +1,396 @@
+"""Measure Table 1: how well full-reference measures agree with people.
+
+    python -m data_scripts.evaluate_full_reference live
+
+Data sets: live, pieapp, tid2013, kadid10k, csiq, each from ``$DSD_DATA/<name>/``. The result is
+``book/results/full_reference_<name>.json``, which chapter 5 reads.
+
+Every picture goes through the network once a scale, for all measures together; the reference of a
+group is described once. Finished pictures are kept under ``runs/``, so that a run that was broken
+off goes on where it stopped; a change of the code that measures starts anew.
+"""
+
+import argparse
+import functools
+import hashlib
+import inspect
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+import dsd_lib as dsd
+from data_scripts import results
+from dsd_lib import baselines, datasets, evaluation, losses
+from dsd_lib.datasets import RatedSet
+
+LAYERS = ("relu2_1", "relu3_1", "relu4_1", "relu5_1")  # Table 1
+# Its time grows with the square of the positions: relu3_1 would take 16 times relu4_1's.
+CONTEXTUAL_LAYERS = ("relu4_1", "relu5_1")
+SCALES = {1: "", 2: "↓2", 4: "↓4"}
+FEATURE_MEASURES = ("perceptual", "pdl", "style", "multiscale_style", "dsd2", "dsd4")
+# What the authors' job list gives to 1 / (1 + exp(b (L_a - L_b))).
+AUTHORS_BANDWIDTHS = {
+    "perceptual": 1,
+    "pdl": 10,  # a weight of 10 and a bandwidth of 1
+    "style": 500,
+    "multiscale_style": 1000,
+    "dsd2": 1000,
+    "contextual": 1,
+}
+COMPARED = ("perceptual", "pdl", "style", "multiscale_style", "dsd4")  # with dsd2, layer by layer
+BEST_PSNR = 100.0  # dB, in place of the infinity of two equal pictures
+KEPT_PICTURES = 1000  # a set with more keeps its statistics and not its pictures' values
+DEQUANTIZED = 20  # pictures
+DATA = {
+    "live": "LIVE release 2, 7 references (JPEG, white noise, blur, fast fading)",
+    "pieapp": "PieAPP, the test set",
+    "tid2013": "TID2013",
+    "kadid10k": "KADID-10k",
+    "csiq": "CSIQ",
+}
+
+
+@dataclass
+class Description:
+    """What every measure needs to know of one picture.
+
+    Attributes:
+        picture: ``(1, 3, H, W)``.
+        maps: layer -> feature map at full scale.
+        ordered: layer -> the values of each channel in order.
+        grams: ``(scale, layer)`` -> Gram matrix; scale is 1, 2 or 4.
+    """
+
+    picture: Tensor
+    maps: dict[str, Tensor]
+    ordered: dict[str, Tensor]
+    grams: dict[tuple[int, str], Tensor]
+
+
+def describe(x: Tensor, net: dsd.Backbone) -> Description:
+    """Everything about ``x`` ``(1, 3, H, W)``, from one network pass a scale."""
+    maps, grams = {}, {}
+    for scale in SCALES:
+        small = x if scale == 1 else dsd.imresize(x, scale=1 / scale)
+        found = net(small, LAYERS, check_range=False)
+        maps = maps or found
+        grams |= {(scale, layer): dsd.gram_matrix(f) for layer, f in found.items()}
+    ordered = {layer: f.flatten(2).sort(dim=2).values for layer, f in maps.items()}
+    return Description(x, maps, ordered, grams)
+
+
+def feature_distances(x: Description, y: Description) -> dict[str, float]:
+    """All distances between deep features, ``"dsd2/relu4_1"`` and so on; y is the reference."""
+    found = {}
+
+    def gram_difference(layer: str, scale: int) -> Tensor:
+        return x.grams[scale, layer] - y.grams[scale, layer]
+
+    for layer in LAYERS:
+        full, half, quarter = (gram_difference(layer, scale) for scale in SCALES)
+        found[f"perceptual/{layer}"] = (x.maps[layer] - y.maps[layer]).abs().mean()
+        found[f"pdl/{layer}"] = (x.ordered[layer] - y.ordered[layer]).square().mean()
+        found[f"style/{layer}"] = full.abs().mean()
+        found[f"multiscale_style/{layer}"] = full.abs().mean() + half.abs().mean()
+        # (G(x) - G(x↓)) - (G(y) - G(y↓)), with the terms of each scale together
+        found[f"dsd2/{layer}"] = (full - half).abs().mean()
+        found[f"dsd4/{layer}"] = (full - quarter).abs().mean()
+    for layer in CONTEXTUAL_LAYERS:
+        # The inner function of dsd.contextual_distance, which would run the network again.
+        found[f"contextual/{layer}"] = losses._contextual(x.maps[layer], y.maps[layer], 0.5)
+    return {name: float(value) for name, value in found.items()}
+
+
+def pixel_distances(x: Tensor, y: Tensor, names: Iterable[str]) -> dict[str, float]:
+    """The baselines of those names; an infinite PSNR becomes ``BEST_PSNR``."""
+    found = {name: float(baselines.BASELINES[name](x, y)) for name in names}
+    return {k: min(v, BEST_PSNR) if k.startswith("psnr") else v for k, v in found.items()}
+
+
+def usable_baselines() -> tuple[list[str], dict[str, str]]:
+    """The baselines that work here, and why the others do not."""
+    usable, left_out = [], {}
+    x = torch.zeros(1, 3, 161, 161)
+    for name, baseline in baselines.BASELINES.items():
+        try:
+            baseline(x, x)
+            usable.append(name)
+        except (FileNotFoundError, ImportError) as error:
+            print(f"without {baseline.title}: {error}")
+            left_out[name] = (
+                "its trunk's weights could not be downloaded"
+                if isinstance(error, FileNotFoundError)
+                else "its package is not installed"
+            )
+    return usable, left_out
+
+
+def versions(rated_set: RatedSet) -> dict[Path, list[Path]]:
+    """Reference -> every version of it that was rated or compared, in the set's order."""
+    found: dict[Path, dict[Path, None]] = {}
+    for rated in rated_set.pictures:
+        found.setdefault(rated.reference, {})[rated.picture] = None
+    for pair in rated_set.pairs:
+        found.setdefault(pair.reference, {}).update({pair.a: None, pair.b: None})
+    return {reference: list(pictures) for reference, pictures in found.items()}
+
+
+class Cache:
+    """Finished pictures as lines of JSON; a line that was cut off is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.values: dict[str, dict[str, float]] = {}
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return
+        whole = []
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+            if line.endswith("\n"):
+                whole.append(line)
+                entry = json.loads(line)
+                self.values[entry["key"]] = entry["values"]
+        results.write_atomically(path, "".join(whole))
+
+    def get(self, key: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """The values kept under ``key``, or measured now and kept."""
+        if key not in self.values:
+            self.values[key] = measure()
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"key": key, "values": self.values[key]}) + "\n")
+        return self.values[key]
+
+
+def settings_key(names: Iterable[str], *more: object) -> str:
+    """A name for the code that measures: another code, another cache."""
+    modules = (dsd.backbones, dsd.gram, dsd.resize, dsd.losses, baselines)
+    code = [Path(m.__file__).read_text(encoding="utf-8") for m in modules]
+    code += [inspect.getsource(f) for f in (describe, feature_distances, pixel_distances)]
+    text = json.dumps([LAYERS, CONTEXTUAL_LAYERS, list(names), [str(m) for m in more], code])
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def measure(
+    groups: dict[Path, list[Path]],
+    net: dsd.Backbone,
+    names: Iterable[str],
+    cache: Cache,
+    root: Path,
+    change: Callable[[Tensor], Tensor] = lambda x: x,
+) -> dict[tuple[Path, Path], dict[str, float]]:
+    """``(reference, picture)`` -> measure -> value.
+
+    Args:
+        groups: reference -> its versions.
+        net: the feature network.
+        names: baselines to measure besides the distances between features.
+        cache: where finished pictures are kept.
+        root: the data set's folder, which the cache's keys leave out.
+        change: done to every picture before it is measured.
+    """
+    device = next(net.buffers()).device
+    found = {}
+    progress = tqdm(total=sum(map(len, groups.values())), unit="picture")
+    for reference, pictures in groups.items():
+        y = functools.lru_cache(lambda r=reference: describe(_load(r, device, change), net))
+        for picture in pictures:
+
+            def distances(picture: Path = picture, y: Callable[[], Description] = y) -> dict:
+                x = _load(picture, device, change)
+                if x.shape != y().picture.shape:
+                    raise ValueError(
+                        f"{picture}: expected the reference's size {tuple(y().picture.shape)}, "
+                        f"got {tuple(x.shape)}"
+                    )
+                return feature_distances(describe(x, net), y()) | pixel_distances(
+                    x, y().picture, names
+                )
+
+            key = " ".join(
+                f"{path.relative_to(root)} {path.stat().st_size}" for path in (reference, picture)
+            )
+            found[reference, picture] = cache.get(key, distances)
+            progress.update()
+    progress.close()
+    return found
+
+
+def _load(path: Path, device: torch.device, change: Callable[[Tensor], Tensor]) -> Tensor:
+    return change(dsd.load_image(path)).to(device)
+
+
+def dequantize(x: Tensor) -> Tensor:
+    """``(255 x + U) / 256`` with uniform U in [0, 1], as the authors' evaluation does."""
+    return (255 * x + torch.rand(x.shape, generator=torch.Generator().manual_seed(0))) / 256
+
+
+def higher_is_better(name: str) -> bool:
+    """The direction of a measure."""
+    return name in baselines.BASELINES and baselines.BASELINES[name].higher_is_better
+
+
+def statistics(
+    rated_set: RatedSet, values: dict[tuple[Path, Path], dict[str, float]], draws: int
+) -> dict:
+    """Every measure's agreement with people, over all pictures and for each kind of distortion."""
+    pairs = evaluation.rated_pairs(rated_set)
+    distortion = {(r.reference, r.picture): r.distortion for r in rated_set.pictures}
+    kinds = ["all", *sorted({d for d in distortion.values() if d})]
+    names = list(next(iter(values.values())))
+    measures: dict = {name: {} for name in names}
+    counts = {}
+    for kind in kinds:
+        some = [r for r in rated_set.pictures if kind in ("all", r.distortion)]
+        among = [
+            p
+            for p in pairs
+            if kind == "all"
+            or kind == distortion.get((p.reference, p.a)) == distortion.get((p.reference, p.b))
+        ]
+        counts[kind] = {"pictures": len(some), "pairs": len(among)}
+        for name in tqdm(names, desc=kind):
+            better = higher_is_better(name)
+            entry = agreement(among, values, name, better, draws)
+            if some and all(r.score is not None for r in some):
+                entry |= evaluation.agreement_with_scores(
+                    [values[r.reference, r.picture][name] for r in some],
+                    [r.score for r in some],
+                    [r.reference for r in some],
+                    same_direction=better == rated_set.higher_is_better,
+                    draws=draws,
+                )
+            measures[name][kind] = {k: rounded(v) for k, v in entry.items()}
+    return {
+        "counts": counts,
+        "measures": measures,
+        "differences": differences(pairs, values, draws),
+    }
+
+
+def advantages(pairs: tuple, values: dict, name: str) -> np.ndarray:
+    """How much better a measure finds a than b, for each pair."""
+    a, b = ([values[p.reference, getattr(p, k)][name] for p in pairs] for k in "ab")
+    return evaluation.advantage(a, b, higher_is_better=higher_is_better(name))
+
+
+def agreement(pairs: list, values: dict, name: str, better: bool, draws: int) -> dict:
+    """One measure's agreement with preferences."""
+    return evaluation.agreement_with_preferences(
+        advantages(pairs, values, name),
+        [p.preference for p in pairs],
+        [p.reference for p in pairs],
+        bandwidth=AUTHORS_BANDWIDTHS.get(name.partition("/")[0]),
+        draws=draws,
+    )
+
+
+def differences(pairs: tuple, values: dict, draws: int) -> dict:
+    """By how much DSD₂'s Pearson correlation is above that of the others, in the same draws."""
+    found = {}
+    for layer in LAYERS:
+        first = advantages(pairs, values, f"dsd2/{layer}")
+        others = [f"{name}/{layer}" for name in COMPARED]
+        others += [
+            k for k in ("ssim_y", "ms_ssim", "st_lpips") if (k in next(iter(values.values())))
+        ]
+        for other in others:
+            found[f"dsd2/{layer} - {other}"] = rounded(
+                evaluation.pearson_difference(
+                    first,
+                    advantages(pairs, values, other),
+                    [p.preference for p in pairs],
+                    [p.reference for p in pairs],
+                    draws=draws,
+                )
+            )
+    return found
+
+
+def rounded(estimate: evaluation.Estimate) -> list[float | None]:
+    """``[value, low, high]`` to 4 decimals; None for a bound that is not defined."""
+    triple = (estimate.value, estimate.low, estimate.high)
+    return [None if math.isnan(v) else round(v, 4) for v in triple]
+
+
+def picture_values(rated_set: RatedSet, values: dict) -> dict:
+    """What the chapter draws: every picture's rating and values, to 5 digits."""
+    rows = rated_set.pictures
+    if not rows or len(rows) > KEPT_PICTURES or any(r.score is None for r in rows):
+        return {}
+    own = [values[r.reference, r.picture] for r in rows]
+    return {
+        "name": [r.picture.stem for r in rows],
+        "reference": [r.reference.stem for r in rows],
+        "distortion": [r.distortion for r in rows],
+        "score": [r.score for r in rows],
+        "std": [r.std for r in rows],
+        "values": {k: [float(f"{v[k]:.5g}") for v in own] for k in own[0]},
+    }
+
+
+def compare_dequantized(values: dict, changed: dict) -> dict[str, list[float]]:
+    """Measure -> the largest relative change of a value, and Pearson's r between both."""
+    found = {}
+    for name in next(iter(changed.values())):
+        before, after = (np.array([v[key][name] for key in changed]) for v in (values, changed))
+        change = np.abs(after / before - 1).max()
+        found[name] = [float(f"{change:.3g}"), round(float(np.corrcoef(before, after)[0, 1]), 5)]
+    return found
+
+
+def evaluate(name: str, draws: int) -> None:
+    """Measure one data set and write its result."""
+    started = time.time()
+    folder = datasets.data_folder(name)
+    rated_set = getattr(datasets, f"read_{name}")(folder)
+    groups = versions(rated_set)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    net = dsd.load_backbone("vgg16").to(device)
+    names, left_out = usable_baselines()
+    with torch.no_grad():
+        runs = results.ROOT / "runs"
+        cache = Cache(runs / f"full_reference_{name}_{settings_key(names)}.jsonl")
+        values = measure(groups, net, names, cache, folder)
+        first = next(iter(groups))
+        some = {first: groups[first][:DEQUANTIZED]}
+        key = settings_key(names, "dequantized")
+        again = Cache(runs / f"full_reference_{name}_{key}.jsonl")
+        changed = measure(some, net, names, again, folder, dequantize)
+    measured = {
+        "references": len(groups),
+        "draws": draws,
+        "left_out": left_out,
+        **statistics(rated_set, values, draws),
+        "dequantized": compare_dequantized(values, changed),
+        "pictures": picture_values(rated_set, values),
+    }
+    results.write_result(
+        f"full_reference_{name}",
+        measured,
+        data=f"{DATA[name]}: {sum(map(len, groups.values()))} pictures",
+        network="vgg16",
+        started=started,
+        seed=0,
+        device=device,
+    )
+
+
+def main() -> None:
+    """Measure one data set."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", choices=DATA)
+    parser.add_argument("--draws", type=int, default=evaluation.DRAWS, help="of the bootstrap")
+    arguments = parser.parse_args()
+    evaluate(arguments.data, arguments.draws)
+
+
+if __name__ == "__main__":
+    main()

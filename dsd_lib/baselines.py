@@ -1,0 +1,264 @@
+"""Full-reference measures of others, for comparison: PSNR, SSIM, MS-SSIM, LPIPS and its relative.
+
+All take ``x`` and ``y`` of shape ``(N, 3, H, W)`` in [0, 1] and give ``(N,)``. The first three come
+from torchmetrics. :data:`BASELINES` lists them with their direction and range.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dsd_lib.gram import full_precision
+from dsd_lib.images import check_pair
+
+_WINDOW = 11  # pixels; SSIM's Gaussian window with a standard deviation of 1.5
+_MS_SSIM_SIDE = 161  # pixels; below, the window does not fit into the fifth scale
+
+
+def luma(x: Tensor) -> Tensor:
+    """The luma Y of ITU-R BT.601 as video stores it, 16/255 to 235/255: ``(N, 1, H, W)``.
+
+    The convention of super-resolution papers (MATLAB's ``rgb2ycbcr``).
+
+    >>> luma(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1)).flatten() * 255
+    tensor([ 16., 235.])
+    """
+    weights = torch.tensor([65.481, 128.553, 24.966], dtype=x.dtype, device=x.device) / 255
+    return (x * weights.view(1, 3, 1, 1)).sum(dim=1, keepdim=True) + 16 / 255
+
+
+def psnr(x: Tensor, y: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio over the three color channels, in dB.
+
+    Args:
+        x: pictures ``(N, 3, H, W)`` in [0, 1].
+        y: pictures of the same shape.
+
+    Returns:
+        ``(N,)``; higher is more alike, infinite for equal pictures.
+
+    Raises:
+        TypeError, ValueError: ``x`` and ``y`` are no such batches.
+
+    Source: chapter 5 of the book.
+
+    >>> x = torch.full((1, 3, 8, 8), 0.5)
+    >>> psnr(x + 0.1, x)
+    tensor([20.])
+    """
+    _check(x, y)
+    return _psnr(x, y)
+
+
+def psnr_y(x: Tensor, y: Tensor) -> Tensor:
+    """PSNR of the :func:`luma`, as super-resolution papers give it. Otherwise as :func:`psnr`.
+
+    Source: chapter 5 of the book.
+
+    >>> psnr_y(torch.full((1, 3, 8, 8), 0.6), torch.full((1, 3, 8, 8), 0.5))
+    tensor([21.3219])
+    """
+    _check(x, y)
+    return _psnr(luma(x), luma(y))
+
+
+def ssim(x: Tensor, y: Tensor) -> Tensor:
+    """Structural similarity as the authors' code has it: per color channel, edges padded with 0.
+
+    An 11×11 Gaussian window (standard deviation 1.5), K = (0.01, 0.03), averaged over every
+    position of every channel. Where the window hangs over the border it sees zeros in both
+    pictures, so the value is a little higher than that of :func:`ssim_y`, which has no border.
+    Arguments and errors are those of :func:`psnr`.
+
+    Returns:
+        ``(N,)`` in [-1, 1]; higher is more alike.
+
+    Source: Wang et al. 2004; chapter 5 of the book.
+
+    >>> x = torch.rand(1, 3, 32, 32)
+    >>> ssim(x, x)
+    tensor([1.])
+    """
+    _check(x, y)
+    return _ssim(x, y, zero_padding=True)
+
+
+def ssim_y(x: Tensor, y: Tensor) -> Tensor:
+    """Structural similarity of the :func:`luma`, only where the window fits (Wang et al.).
+
+    Arguments are those of :func:`psnr`, result that of :func:`ssim`. Sides below 11 pixels are an
+    error.
+
+    Source: Wang et al. 2004; chapter 5 of the book.
+
+    >>> x = torch.rand(1, 3, 32, 32)
+    >>> ssim_y(x, x)
+    tensor([1.])
+    """
+    _check(x, y, min_side=_WINDOW, why="; the window of SSIM must fit")
+    return _ssim(luma(x), luma(y), zero_padding=False)
+
+
+def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
+    """Multi-scale structural similarity of the :func:`luma`, five scales.
+
+    Arguments are those of :func:`psnr`, result that of :func:`ssim`. Sides below 161 pixels are an
+    error.
+
+    Source: Wang et al. 2003; chapter 5 of the book.
+
+    >>> x = torch.rand(1, 3, 161, 161)
+    >>> ms_ssim(x, x)
+    tensor([1.])
+    """
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    _check(x, y, min_side=_MS_SSIM_SIDE, why="; the window of SSIM must fit into the fifth scale")
+    value = multiscale_structural_similarity_index_measure(
+        full_precision(luma(x)),
+        full_precision(luma(y)),
+        data_range=1.0,
+        reduction="none",
+        normalize=None,
+    )
+    return value.reshape(-1).to(x.dtype)
+
+
+def lpips(x: Tensor, y: Tensor) -> Tensor:
+    """LPIPS (Zhang et al. 2018) with the AlexNet trunk, by torchmetrics.
+
+    torchmetrics carries the learned heads; the trunk is torchvision's AlexNet, downloaded once.
+    Arguments are those of :func:`psnr`.
+
+    Returns:
+        ``(N,)``, 0 or more; lower is more alike.
+
+    Raises:
+        FileNotFoundError: the trunk cannot be had; the text says where to put the file.
+        TypeError, ValueError: ``x`` and ``y`` are no such batches.
+
+    Source: Table 1; chapter 5 of the book.
+    """
+    _check(x, y, min_side=64, why="; AlexNet needs them")
+    return _lpips_network(x.device)(2 * x - 1, 2 * y - 1).reshape(-1)
+
+
+def shift_tolerant_lpips(x: Tensor, y: Tensor) -> Tensor:
+    """Shift-tolerant LPIPS (Ghildyal and Liu 2022), AlexNet variant, by its authors' package.
+
+    LPIPS with antialiased pooling. The package ``stlpips-pytorch`` carries trunk and heads, so that
+    it works without a network: ``pip install stlpips-pytorch torchsummary torchvision ipython``.
+    Arguments are those of :func:`psnr`.
+
+    Returns:
+        ``(N,)``, 0 or more; lower is more alike.
+
+    Raises:
+        ImportError: the package is not installed.
+        TypeError, ValueError: ``x`` and ``y`` are no such batches.
+
+    Source: chapter 5 of the book.
+    """
+    _check(x, y, min_side=64, why="; its AlexNet needs them")
+    # Its pictures are in [-1, 1].
+    return _shift_tolerant_network(x.device)(2 * x - 1, 2 * y - 1).reshape(-1)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A measure with what has to be known to use it.
+
+    Attributes:
+        title: its name in tables.
+        function: takes ``x`` and ``y``, gives ``(N,)``.
+        higher_is_better: direction.
+        value_range: smallest and largest value.
+    """
+
+    title: str
+    function: Callable[[Tensor, Tensor], Tensor]
+    higher_is_better: bool
+    value_range: tuple[float, float]
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """The measure of ``x`` against ``y``, ``(N,)``."""
+        return self.function(x, y)
+
+
+BASELINES = {
+    "psnr": Baseline("PSNR", psnr, True, (0.0, math.inf)),
+    "psnr_y": Baseline("PSNR (luma)", psnr_y, True, (0.0, math.inf)),
+    "ssim": Baseline("SSIM", ssim, True, (-1.0, 1.0)),
+    "ssim_y": Baseline("SSIM (luma)", ssim_y, True, (-1.0, 1.0)),
+    "ms_ssim": Baseline("MS-SSIM", ms_ssim, True, (0.0, 1.0)),
+    "lpips": Baseline("LPIPS", lpips, False, (0.0, math.inf)),
+    "st_lpips": Baseline("Shift-tolerant LPIPS", shift_tolerant_lpips, False, (0.0, math.inf)),
+}
+
+
+def _check(x: Tensor, y: Tensor, min_side: int = 1, why: str = "") -> None:
+    check_pair(x, y, min_side=min_side, why=why, check_range=True)
+
+
+def _psnr(x: Tensor, y: Tensor) -> Tensor:
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    value = peak_signal_noise_ratio(
+        full_precision(x), full_precision(y), data_range=1.0, reduction="none", dim=(1, 2, 3)
+    )
+    return value.to(x.dtype)
+
+
+def _ssim(x: Tensor, y: Tensor, zero_padding: bool) -> Tensor:
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    half = _WINDOW // 2
+    pad = 2 * half if zero_padding else 0
+    a, b = (F.pad(full_precision(z), (pad,) * 4) for z in (x, y))
+    _, full = structural_similarity_index_measure(
+        a, b, data_range=1.0, reduction="none", return_full_image=True
+    )
+    # torchmetrics mirrors the picture at its border; what that reaches is cut off.
+    cut = pad if zero_padding else half
+    return full[:, :, cut:-cut, cut:-cut].mean(dim=(1, 2, 3)).to(x.dtype)
+
+
+@lru_cache(maxsize=2)
+def _lpips_network(device: torch.device) -> nn.Module:
+    try:
+        from torchmetrics.functional.image.lpips import _NoTrainLpips
+
+        return _NoTrainLpips(net="alex").to(device)
+    except Exception as error:  # no torchvision, no network, a wrong hash: the file is what matters
+        raise FileNotFoundError(
+            f"LPIPS needs torchvision's AlexNet, which could not be had ({error}). Put "
+            f"alexnet-owt-7be5be79.pth in {torch.hub.get_dir()}/checkpoints, or use "
+            "shift_tolerant_lpips, whose package carries its weights."
+        ) from error
+
+
+@lru_cache(maxsize=2)
+def _shift_tolerant_network(device: torch.device) -> nn.Module:
+    try:
+        from stlpips_pytorch import stlpips
+    except ImportError as error:
+        raise ImportError(
+            f"shift-tolerant LPIPS needs its authors' package ({error}): "
+            "pip install stlpips-pytorch torchsummary torchvision ipython"
+        ) from error
+    net = stlpips.LPIPS(net="alex", variant="shift_tolerant", pretrained=False, verbose=False)
+    weights = resources.files("stlpips_pytorch") / "weights/vST0.0/alex_shift_tolerant.pth"
+    with resources.as_file(weights) as path:  # tensors and nothing else is unpickled
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    keys = net.load_state_dict(state, strict=False)
+    # The heads are there twice, as lin0 and lins.0; the file names them once.
+    missing = [key for key in keys.missing_keys if not key.startswith("lins.")]
+    if missing or keys.unexpected_keys:
+        raise ValueError(f"{path}: expected other tensors; {missing or keys.unexpected_keys}")
+    return net.eval().requires_grad_(False).to(device)
