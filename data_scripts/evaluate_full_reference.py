@@ -118,7 +118,7 @@ def pixel_distances(x: Tensor, y: Tensor, names: Iterable[str]) -> dict[str, flo
 def usable_baselines() -> tuple[list[str], dict[str, str]]:
     """The baselines that work here, and why the others do not."""
     usable, left_out = [], {}
-    x = torch.zeros(1, 3, 161, 161)
+    x = torch.zeros(1, 3, 176, 176)
     for name, baseline in baselines.BASELINES.items():
         try:
             baseline(x, x)

@@ -18,7 +18,7 @@ from dsd_lib.gram import full_precision
 from dsd_lib.images import check_pair
 
 _WINDOW = 11  # pixels; SSIM's Gaussian window with a standard deviation of 1.5
-_MS_SSIM_SIDE = 161  # pixels; below, the window does not fit into the fifth scale
+_MS_SSIM_SIDE = 176  # pixels; below, the window does not fit into the fifth scale
 
 
 def luma(x: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
 
     >>> x = torch.full((1, 3, 8, 8), 0.5)
     >>> psnr(x + 0.1, x)
-    tensor([20.])
+    tensor([20.0000])
     """
     _check(x, y)
     return _psnr(x, y)
@@ -108,12 +108,12 @@ def ssim_y(x: Tensor, y: Tensor) -> Tensor:
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     """Multi-scale structural similarity of the :func:`luma`, five scales.
 
-    Arguments are those of :func:`psnr`, result that of :func:`ssim`. Sides below 161 pixels are an
+    Arguments are those of :func:`psnr`, result that of :func:`ssim`. Sides below 176 pixels are an
     error.
 
     Source: Wang et al. 2003; chapter 5 of the book.
 
-    >>> x = torch.rand(1, 3, 161, 161)
+    >>> x = torch.rand(1, 3, 176, 176)
     >>> ms_ssim(x, x)
     tensor([1.])
     """
