@@ -1,0 +1,433 @@
+"""Measure Table 2: how well measures that need no reference agree with people.
+
+    python -m data_scripts.evaluate_no_reference live
+
+Data sets: live, livewild, pieapp, tid2013, kadid10k, csiq, each from ``$DSD_DATA/<name>/``. The
+result is ``book/results/no_reference_<name>.json``, which chapter 7 reads.
+
+Next to Q_DSD (Eq. 5) with the trained ψ stand the same with simpler predictors in place of ψ
+(``data_scripts.psi_predictors``), with the true ‖DSD‖ of the reference where there is one, ‖DSD‖
+alone, NIQE and BRISQUE. Finished pictures are kept under ``runs/``, so that a run that was broken
+off goes on where it stopped, and another ψ costs only its own pass; a change of the code that
+measures starts anew. ``--prepare`` stops before ψ.
+"""
+
+import argparse
+import hashlib
+import inspect
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor, nn
+from tqdm import tqdm
+
+import dsd_lib as dsd
+from data_scripts import psi_predictors, results
+from data_scripts.evaluate_full_reference import Cache, rounded
+from dsd_lib import datasets, evaluation, natural_scenes
+from dsd_lib.datasets import RatedPicture, RatedSet
+from dsd_lib.gram import feature_grams
+from dsd_lib.noreference import PSI_LAYERS
+
+ALPHAS = (2, 4)
+KEPT_PICTURES = 1000  # a set with more keeps its statistics and not its pictures' values
+LAYERS_KEPT = 200  # a set with more keeps no values of single layers
+FIRST = ("q_dsd2/psi", "q_dsd4/psi")  # compared with all others, in the same draws
+DATA = {
+    "live": "LIVE release 2, 7 references (JPEG, white noise, blur, fast fading)",
+    "livewild": "LIVE In the Wild",
+    "pieapp": "PieAPP, the test set",
+    "tid2013": "TID2013",
+    "kadid10k": "KADID-10k",
+    "csiq": "CSIQ",
+}
+
+Values = dict[str, list[float]]  # of one picture: name -> numbers
+Predictor = Callable[[Tensor], Tensor]  # x↓α -> norms at the four layers
+
+
+def raw_values(x: Tensor, net: dsd.Backbone) -> Values:
+    """What can be measured of one picture ``(1, 3, H, W)`` before there is a ψ.
+
+    ``norms2``, ``norms4``: ‖DSD_α‖₁ at the four layers; ``known2``, ``known4``: what the simple
+    predictors know of the downscaled picture; ``niqe``, ``brisque``.
+    """
+    values = {}
+    fine = feature_grams(x, net, PSI_LAYERS, None)
+    for alpha in ALPHAS:
+        small = dsd.imresize(x, scale=1 / alpha)
+        coarse = feature_grams(small, net, PSI_LAYERS, None)
+        values[f"norms{alpha}"] = [float((fine[k] - coarse[k]).abs().mean()) for k in PSI_LAYERS]
+        values[f"known{alpha}"] = psi_predictors.statistics(small, net)[0].tolist()
+    values["niqe"] = natural_scenes.niqe(x).tolist()
+    values["brisque"] = natural_scenes.brisque(x).tolist()
+    return values
+
+
+def psi_values(x: Tensor, psis: dict[int, Predictor]) -> Values:
+    """ψ's prediction of the clean picture's norms, ``psi2`` and ``psi4``."""
+    return {
+        f"psi{alpha}": psi(dsd.imresize(x, scale=1 / alpha))[0].tolist()
+        for alpha, psi in psis.items()
+    }
+
+
+def measure_pictures(
+    pictures: Iterable[Path],
+    root: Path,
+    cache: Cache,
+    measure: Callable[[Tensor], Values],
+    device: str,
+) -> dict[Path, Values]:
+    """``measure`` of every picture that the cache does not hold yet."""
+    found = {}
+    for picture in tqdm(pictures, desc=cache.path.stem):
+        key = f"{picture.relative_to(root)} {picture.stat().st_size}"
+        try:
+            found[picture] = cache.get(key, lambda p=picture: measure(dsd.load_image(p).to(device)))
+        except ValueError as error:
+            raise ValueError(f"{picture}: {error}") from error
+    return found
+
+
+def all_pictures(rated_set: RatedSet) -> list[Path]:
+    """Every rated or compared picture and every reference, once."""
+    found: dict[Path | None, None] = {}
+    for rated in rated_set.pictures:
+        found |= {rated.reference: None, rated.picture: None}
+    for pair in rated_set.pairs:
+        found |= {pair.reference: None, pair.a: None, pair.b: None}
+    return [path for path in found if path is not None]
+
+
+def references_of(rated_set: RatedSet) -> dict[Path, Path]:
+    """Picture -> its reference, for the pictures that have one; a reference is its own."""
+    found = {r.picture: r.reference for r in rated_set.pictures if r.reference is not None}
+    for pair in rated_set.pairs:
+        found |= {pair.a: pair.reference, pair.b: pair.reference}
+    return found | {reference: reference for reference in found.values()}
+
+
+def predictions(
+    values: dict[Path, Values],
+    simple: dict[int, dict[str, nn.Module]],
+    references: dict[Path, Path],
+) -> dict[str, dict[Path, np.ndarray]]:
+    """``"dsd4/psi"`` and so on -> picture -> the norms that a clean version of it should have.
+
+    ``simple`` holds the simple predictors by alpha and name. ``reference`` is no prediction: the
+    true norms of the undistorted picture, for sets in which every picture has one.
+    """
+    found = {}
+    for alpha in ALPHAS:
+        found[f"dsd{alpha}/psi"] = {p: np.array(v[f"psi{alpha}"]) for p, v in values.items()}
+        known = torch.tensor([v[f"known{alpha}"] for v in values.values()])
+        for name, predictor in simple[alpha].items():
+            rows = predictor.predict(known).numpy()
+            found[f"dsd{alpha}/{name}"] = dict(zip(values, rows, strict=True))
+        if references.keys() >= values.keys():
+            found[f"dsd{alpha}/reference"] = {
+                p: np.array(values[references[p]][f"norms{alpha}"]) for p in values
+            }
+    return found
+
+
+def measures(
+    values: dict[Path, Values], predicted: dict[str, dict[Path, np.ndarray]]
+) -> dict[str, dict[Path, float]]:
+    """Measure -> picture -> value; all as if lower were better.
+
+    ``q_dsd4/psi`` is Eq. (5), ``signed_dsd4/psi`` the same without the absolute value (‖DSD‖ above
+    the prediction is positive), ``norm_dsd4`` the sum of ‖DSD₄‖ over layers.
+    """
+    found = {}
+    for alpha in ALPHAS:
+        norms = {p: np.array(v[f"norms{alpha}"]) for p, v in values.items()}
+        for name, expected in predicted.items():
+            if name.startswith(f"dsd{alpha}/"):
+                found[f"q_{name}"] = {p: float(np.abs(expected[p] - norms[p]).sum()) for p in norms}
+        psi = predicted[f"dsd{alpha}/psi"]
+        found[f"signed_dsd{alpha}/psi"] = {p: float((norms[p] - psi[p]).sum()) for p in norms}
+        found[f"norm_dsd{alpha}"] = {p: float(norms[p].sum()) for p in norms}
+    for name in ("niqe", "brisque"):
+        found[name] = {p: v[name][0] for p, v in values.items()}
+    return found
+
+
+def pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's correlation; NaN where one of the two is constant, as a bootstrap draw can be."""
+    return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) > 0 and np.ptp(y) > 0 else float("nan")
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's rank correlation; NaN as :func:`pearson`."""
+    return pearson(stats.rankdata(x), stats.rankdata(y))
+
+
+def with_scores(
+    found: dict[Path, float], rows: list[RatedPicture], higher_is_better: bool, draws: int
+) -> dict[str, list]:
+    """PLCC, SROCC, KROCC and Table 2's plain Pearson correlation with the ratings.
+
+    +1 is a measure that falls as people's opinion rises. Intervals are over references, or over
+    pictures where there are none.
+    """
+    x = np.array([found[r.picture] for r in rows])
+    y = np.array([r.score for r in rows])
+    groups = [r.reference or r.picture for r in rows]
+    agreement = evaluation.agreement_with_scores(
+        x, y, groups, same_direction=not higher_is_better, draws=draws
+    )
+    sign = -1 if higher_is_better else 1
+    agreement["pearson"] = evaluation.bootstrap(
+        lambda i: sign * pearson(x[i], y[i]), groups, draws=draws
+    )
+    return {k: rounded(v) for k, v in agreement.items()}
+
+
+def with_preferences(found: dict[Path, float], pairs: list, draws: int) -> dict[str, list]:
+    """Table 1's protocol: Pearson's correlation with preferences over pairs of one reference."""
+    a, b = ([found[getattr(p, side)] for p in pairs] for side in "ab")
+    agreement = evaluation.agreement_with_preferences(
+        evaluation.advantage(a, b, higher_is_better=False),
+        [p.preference for p in pairs],
+        [p.reference for p in pairs],
+        draws=draws,
+    )
+    return {f"preference_{k}": rounded(agreement[k]) for k in ("pearson", "logistic_fitted")}
+
+
+def agreement(
+    rated_set: RatedSet, found: dict[str, dict[Path, float]], draws: int
+) -> tuple[dict, dict]:
+    """How many pictures and pairs, and every measure's agreement, in all and by distortion."""
+    has_references = all(r.reference is not None for r in rated_set.pictures)
+    pairs = evaluation.rated_pairs(rated_set) if has_references else ()
+    distortion = {r.picture: r.distortion for r in rated_set.pictures}
+    counts, table = {}, {name: {} for name in found}
+    for kind in ["all", *sorted({d for d in distortion.values() if d})]:
+        rows = rated_rows(rated_set, kind)
+        some = [
+            p for p in pairs if kind == "all" or kind == distortion.get(p.a) == distortion.get(p.b)
+        ]
+        counts[kind] = {"pictures": len(rows), "pairs": len(some)}
+        for name in tqdm(found, desc=kind):
+            entry = {}
+            if rows:
+                entry = with_scores(found[name], rows, rated_set.higher_is_better, draws)
+            if some:
+                entry |= with_preferences(found[name], some, draws)
+            table[name][kind] = entry
+    return counts, table
+
+
+def rated_rows(rated_set: RatedSet, kind: str = "all") -> list[RatedPicture]:
+    """The pictures with a rating, of one distortion or of all."""
+    return [r for r in rated_set.pictures if r.score is not None and kind in ("all", r.distortion)]
+
+
+def differences(
+    rated_set: RatedSet, found: dict[str, dict[Path, float]], draws: int
+) -> dict[str, list]:
+    """By how much Q_DSD's SROCC is above that of every other measure, in the same draws."""
+    rows = rated_rows(rated_set)
+    if not rows:
+        return {}
+    y = np.array([r.score for r in rows]) * (-1 if rated_set.higher_is_better else 1)
+    groups = [r.reference or r.picture for r in rows]
+    x = {name: np.array([v[r.picture] for r in rows]) for name, v in found.items()}
+    return {
+        f"{first} - {other}": rounded(
+            evaluation.bootstrap(
+                lambda i, a=x[first], b=x[other]: spearman(a[i], y[i]) - spearman(b[i], y[i]),
+                groups,
+                draws=draws,
+            )
+        )
+        for first in FIRST
+        for other in found
+        if other != first
+    }
+
+
+def by_layer(
+    rated_set: RatedSet, values: dict[Path, Values], predicted: dict[str, dict[Path, np.ndarray]]
+) -> dict[str, dict[str, list[float]]]:
+    """SROCC of Q_DSD with ψ at each single layer: measure -> distortion -> four numbers."""
+    sign = -1 if rated_set.higher_is_better else 1
+    kinds = ["all", *sorted({r.distortion for r in rated_set.pictures if r.distortion})]
+    found: dict = {}
+    for alpha in ALPHAS:
+        expected = predicted[f"dsd{alpha}/psi"]
+        for kind in kinds:
+            if rows := rated_rows(rated_set, kind):
+                norms = np.array([values[r.picture][f"norms{alpha}"] for r in rows])
+                q = np.abs(norms - np.array([expected[r.picture] for r in rows]))
+                y = np.array([r.score for r in rows])
+                found.setdefault(f"q_dsd{alpha}/psi", {})[kind] = [
+                    round(sign * spearman(column, y), 4) for column in q.T
+                ]
+    return found
+
+
+def what_moves(
+    rated_set: RatedSet, values: dict[Path, Values], predicted: dict[str, dict[Path, np.ndarray]]
+) -> dict[str, dict[str, list[float]]]:
+    """What a distortion does to ‖DSD‖ and to ψ's prediction, relative to the reference's ‖DSD‖.
+
+    ``"dsd4/jpeg"`` -> ``"norm"``: mean of (‖DSD(y)‖ - ‖DSD(x)‖) / ‖DSD(x)‖ at each layer, the
+    change to be noticed; ``"prediction"``: mean of (ψ(y↓) - ψ(x↓)) / ‖DSD(x)‖, which Eq. (5) takes
+    to be 0; ``"error"``: mean of |ψ(x↓) - ‖DSD(x)‖| / ‖DSD(x)‖, what ψ misses by on the reference.
+    """
+    rows = [r for r in rated_set.pictures if r.reference is not None]
+    found = {}
+    for alpha in ALPHAS:
+        psi = predicted[f"dsd{alpha}/psi"]
+        for kind in sorted({r.distortion for r in rows}):
+            some = [r for r in rows if r.distortion == kind]
+            x, y = (
+                np.array([values[getattr(r, side)][f"norms{alpha}"] for r in some])
+                for side in ("reference", "picture")
+            )
+            psi_x, psi_y = (
+                np.array([psi[getattr(r, side)] for r in some]) for side in ("reference", "picture")
+            )
+            ratios = {
+                "norm": (y - x) / x,
+                "prediction": (psi_y - psi_x) / x,
+                "error": np.abs(psi_x - x) / x,
+            }
+            found[f"dsd{alpha}/{kind}"] = {
+                k: [round(float(n), 4) for n in v.mean(axis=0)] for k, v in ratios.items()
+            }
+    return found
+
+
+def picture_values(
+    rated_set: RatedSet, values: dict[Path, Values], found: dict[str, dict[Path, float]]
+) -> dict:
+    """What the chapter draws: ratings and values of the rated pictures, values of the clean ones.
+
+    Small sets also keep ‖DSD_α‖₁ and ψ's predictions at every layer, by alpha.
+    """
+    rows = rated_rows(rated_set)
+    if not rows or len(rows) > KEPT_PICTURES:
+        return {}
+    columns = {
+        "name": [r.picture.stem for r in rows],
+        "score": [r.score for r in rows],
+        "std": [r.std for r in rows],
+        "values": {k: significant(v[r.picture] for r in rows) for k, v in found.items()},
+    }
+    references = sorted({r.reference for r in rows if r.reference is not None})
+    if references:
+        columns["reference"] = [r.reference.stem for r in rows]
+        columns["distortion"] = [r.distortion for r in rows]
+        columns["clean"] = {
+            "name": [p.stem for p in references],
+            "values": {k: significant(v[p] for p in references) for k, v in found.items()},
+        }
+    if len(rows) <= LAYERS_KEPT:
+        for name in ("norms", "psi"):
+            columns[name] = {
+                str(alpha): [significant(values[r.picture][f"{name}{alpha}"]) for r in rows]
+                for alpha in ALPHAS
+            }
+    return columns
+
+
+def significant(numbers: Iterable[float]) -> list[float]:
+    """The numbers with five significant digits."""
+    return [float(f"{n:.5g}") for n in numbers]
+
+
+def fingerprint(*parts: object) -> str:
+    """A short name for code, files and settings: others, another cache."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.read_bytes() if isinstance(part, Path) else str(part).encode())
+    return digest.hexdigest()[:10]
+
+
+def psi_file(alpha: int) -> Path:
+    """Where the package keeps ψ's weights."""
+    return Path(dsd.__file__).parent / "weights" / f"psi_alpha{alpha}.safetensors"
+
+
+def raw_fingerprint() -> str:
+    """Names the code of :func:`raw_values`."""
+    modules = (dsd.backbones, dsd.gram, dsd.resize, natural_scenes)
+    functions = (raw_values, psi_predictors.statistics)
+    return fingerprint(*(Path(m.__file__) for m in modules), *map(inspect.getsource, functions))
+
+
+def analyze(
+    rated_set: RatedSet,
+    values: dict[Path, Values],
+    simple: dict[int, dict[str, nn.Module]],
+    draws: int,
+) -> dict:
+    """Everything that is said about a data set, from what was measured of its pictures."""
+    predicted = predictions(values, simple, references_of(rated_set))
+    found = measures(values, predicted)
+    counts, table = agreement(rated_set, found, draws)
+    return {
+        "layers": PSI_LAYERS,
+        "draws": draws,
+        "counts": counts,
+        "measures": table,
+        "srocc_differences": differences(rated_set, found, draws),
+        "srocc_by_layer": by_layer(rated_set, values, predicted),
+        "what_moves": what_moves(rated_set, values, predicted),
+        "pictures": picture_values(rated_set, values, found),
+    }
+
+
+def evaluate(name: str, draws: int, prepare: bool) -> None:
+    """Measure one data set and write its result."""
+    started = time.time()
+    folder = datasets.data_folder(name)
+    rated_set = getattr(datasets, f"read_{name}")(folder)
+    pictures = all_pictures(rated_set)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    net = dsd.load_backbone("vgg16").to(device)
+    runs = results.ROOT / "runs"
+    with torch.no_grad():
+        cache = Cache(runs / f"no_reference_{name}_{raw_fingerprint()}.jsonl")
+        raw = measure_pictures(pictures, folder, cache, lambda x: raw_values(x, net), device)
+        if prepare:
+            return
+        predictors = {alpha: psi_predictors.load_predictors(alpha, net) for alpha in ALPHAS}
+        psis = {alpha: p.pop("psi").to(device) for alpha, p in predictors.items()}
+        files = {alpha: fingerprint(psi_file(alpha)) for alpha in ALPHAS}
+        code = (Path(dsd.noreference.__file__), Path(dsd.resize.__file__))
+        cache = Cache(runs / f"psi_{name}_{fingerprint(*files.values(), *code)}.jsonl")
+        psi = measure_pictures(pictures, folder, cache, lambda x: psi_values(x, psis), device)
+    values = {p: raw[p] | psi[p] for p in pictures}
+    results.write_result(
+        f"no_reference_{name}",
+        {"psi_files": files, **analyze(rated_set, values, predictors, draws)},
+        data=f"{DATA[name]}: {len(pictures)} pictures",
+        network="vgg16",
+        started=started,
+        seed=0,
+        device=device,
+    )
+
+
+def main() -> None:
+    """Measure one data set."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", choices=DATA)
+    parser.add_argument("--draws", type=int, default=evaluation.DRAWS, help="of the bootstrap")
+    parser.add_argument("--prepare", action="store_true", help="only what needs no ψ")
+    arguments = parser.parse_args()
+    evaluate(arguments.data, arguments.draws, arguments.prepare)
+
+
+if __name__ == "__main__":
+    main()
