@@ -36,6 +36,7 @@ from dsd_lib.noreference import PSI_LAYERS
 ALPHAS = (2, 4)
 KEPT_PICTURES = 1000  # a set with more keeps its statistics and not its pictures' values
 LAYERS_KEPT = 200  # a set with more keeps no values of single layers
+FEWEST = 3  # pictures or pairs, for a correlation
 FIRST = ("q_dsd2/psi", "q_dsd4/psi")  # compared with all others, in the same draws
 DATA = {
     "live": "LIVE release 2, 7 references (JPEG, white noise, blur, fast fading)",
@@ -217,9 +218,9 @@ def agreement(
         counts[kind] = {"pictures": len(rows), "pairs": len(some)}
         for name in tqdm(found, desc=kind):
             entry = {}
-            if rows:
+            if len(rows) >= FEWEST:
                 entry = with_scores(found[name], rows, rated_set.higher_is_better, draws)
-            if some:
+            if len(some) >= FEWEST:
                 entry |= with_preferences(found[name], some, draws)
             table[name][kind] = entry
     return counts, table
