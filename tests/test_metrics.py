@@ -217,7 +217,7 @@ def test_processes_add_up(net, five):
     others = [DeepSelfDissimilarity(net, LAYERS) for _ in parts]
     for other, part in zip(others, parts, strict=True):
         other.update(preds[part], target[part])
-    asked = iter([name for name in others[0]._defaults])
+    asked = iter(tuple(others[0]._defaults))
 
     def gather(state, group):
         name = next(asked)

@@ -1,0 +1,382 @@
+"""The command line: ``dsd compare REFERENCE PICTURE…`` and ``dsd score PICTURE…``.
+
+Also ``python -m dsd_lib.command_line``, and ``accelerate launch -m dsd_lib.command_line …``, which
+splits the pictures over several processes. The same in Python is in :mod:`dsd_lib.scoring`.
+
+Exit status: 0 all measured, 1 some picture or file failed, 2 the command cannot be carried out, 130
+interrupted.
+"""
+
+import argparse
+import csv
+import io
+import json
+import math
+import os
+import statistics
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import torch
+
+import dsd_lib
+from dsd_lib import scoring
+from dsd_lib.datasets import PICTURE_SUFFIXES, list_pictures
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+Result = tuple[scoring.Row, list[str]]  # a row, and what went wrong in it
+
+
+class _UsageError(Exception):
+    """The command cannot be carried out as given."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line; the exit status.
+
+    Args:
+        arguments: without the program's name; None takes the process's own.
+
+    >>> from dsd_lib.command_line import main
+    >>> main(["score", "no-such-picture.png", "--measures", "niqe", "brisque"])
+    picture               niqe  brisque
+    better when          lower    lower
+    no-such-picture.png      -        -
+    1
+    """
+    try:
+        return _run(_parser().parse_args(arguments))
+    except _UsageError as error:
+        # A process that fails has its launcher end the others, maybe before they have spoken. So
+        # where there are several, the first one speaks and fails for all.
+        if os.environ.get("RANK", "0") != "0":
+            return 0
+        _complain(f"error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 130
+    except BrokenPipeError:  # whoever reads our output, `head` for example, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more is flushed
+        return 1
+
+
+def _complain(message: str) -> None:
+    print(f"dsd: {_printable(message)}", file=sys.stderr)
+
+
+# What can be asked for
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(f"{message}; {self.prog} --help says more")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="dsd", description="Measure pictures with deep self-dissimilarity and other measures."
+    )
+    parser.add_argument("--version", action="version", version=f"dsd {dsd_lib.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    compare = _add_command(
+        commands,
+        "compare",
+        "distances of pictures to a reference",
+        scoring.FULL_REFERENCE,
+        "dsd",
+        "A reference and its picture have the same size. In a folder of references each picture's "
+        "has the same file name; the suffix may differ.",
+    )
+    compare.add_argument("--layers", nargs="+", metavar="LAYER", help="of the network: relu3_1 …")
+    compare.add_argument(
+        "--alpha", type=float, metavar="FACTOR", help="between the two scales; 2 unless given"
+    )
+    compare.add_argument("--network", choices=("vgg16", "vgg19"), help="vgg16 unless given")
+    compare.add_argument("--weights", metavar="FILE", help="of the network, instead of its own")
+    _add_command(
+        commands,
+        "score",
+        "quality of pictures without a reference",
+        scoring.NO_REFERENCE,
+        "dsd4",
+        "",
+    )
+    return parser
+
+
+def _add_command(
+    commands: "argparse._SubParsersAction[_Parser]",
+    name: str,
+    what: str,
+    table: dict[str, scoring.Measure],
+    default: str,
+    more: str,
+) -> argparse.ArgumentParser:
+    width = max(map(len, table))
+    measures = "\n".join(
+        f"  {key:{width}}  {_direction(m.higher_is_better):6} is better: {m.about}"
+        for key, m in table.items()
+    )
+    parser = commands.add_parser(
+        name,
+        help=what,
+        description=textwrap.fill(f"{what.capitalize()}. {more}", 79),
+        epilog=f"measures:\n{measures}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if table is scoring.FULL_REFERENCE:
+        parser.add_argument("reference", metavar="REFERENCE", help="a picture, or a folder of them")
+    parser.add_argument(
+        "pictures", nargs="+", metavar="PICTURE", help="a file, or a folder: all pictures below it"
+    )
+    parser.add_argument(
+        "--measures",
+        nargs="+",
+        metavar="NAME",
+        default=[default],
+        help=f"see below; {default} unless given; after the pictures",
+    )
+    parser.add_argument("--csv", metavar="FILE", help="write the table as CSV; - is stdout")
+    parser.add_argument("--json", metavar="FILE", help="write it as JSON; - is stdout")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, …; a GPU where there is one")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no notes")
+    return parser
+
+
+# Carrying it out
+
+
+def _run(options: argparse.Namespace) -> int:
+    _check_outputs(options.csv, options.json)
+    try:
+        jobs = (
+            scoring.pair_up(options.reference, options.pictures)
+            if options.command == "compare"
+            else scoring.list_jobs(options.pictures)
+        )
+        state, device = _processes(options.device)
+        measures = _prepare(options, device)
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        raise _UsageError(str(error)) from error
+
+    first, processes = state.is_main_process, state.num_processes
+    results = _measure(jobs, measures, state, device, options.quiet)
+    if processes > 1:
+        state.destroy_process_group()
+    if not first:  # it has handed over its share; see main
+        return 0
+    problems = [problem for _, found in results for problem in found]
+    for problem in problems:
+        _complain(problem)
+    if options.command == "compare" and not options.quiet:
+        _note_unused(options.reference, jobs)
+
+    outputs = {
+        options.csv: lambda: _as_csv(results, measures),
+        options.json: lambda: _as_json(results, measures, device, processes),
+    }
+    outputs.pop(None, None)
+    for file in [file for file in outputs if file != "-"]:
+        try:
+            _write_atomically(Path(file), outputs[file]())
+        except OSError as error:
+            problems.append(str(error))
+            _complain(f"{file} cannot be written: {error}")
+    text = outputs["-"]() if "-" in outputs else _as_table(results, measures)
+    print(_encodable(text), end="", flush=True)
+    return 1 if problems else 0
+
+
+def _check_outputs(*files: str | None) -> None:
+    """Say before hours of work what would go wrong after them."""
+    given = [file for file in files if file is not None]
+    if len(set(given)) < len(given):
+        raise _UsageError(f"--csv and --json: expected two different files, got {given[0]} twice")
+    for path in (Path(file) for file in given if file != "-"):
+        if path.suffix.lower() in PICTURE_SUFFIXES:  # a picture that was meant to be measured
+            raise _UsageError(f"{path}: a table is not written over a picture")
+        if path.is_dir():
+            raise _UsageError(f"{path}: expected a file to write, got a folder")
+        if not path.resolve().parent.is_dir():
+            raise _UsageError(f"{path}: there is no folder {path.parent} to write it to")
+
+
+def _processes(device: str | None) -> "tuple[PartialState, torch.device]":
+    """Which of how many processes this is, and where it computes."""
+    from accelerate import PartialState
+
+    chosen = scoring.choose_device(device)
+    state = PartialState(cpu=chosen.type == "cpu")
+    if chosen.type == state.device.type == "cuda" and device in (None, "cuda"):
+        chosen = state.device  # each process its own
+    return state, chosen
+
+
+def _prepare(options: argparse.Namespace, device: torch.device) -> list[scoring.Prepared]:
+    if options.command == "score":
+        return scoring.prepare(options.measures, scoring.NO_REFERENCE, device)
+    net = None
+    if options.network is not None or options.weights is not None:
+        net = dsd_lib.load_backbone(options.network or "vgg16", options.weights)
+    return scoring.prepare(
+        options.measures,
+        scoring.FULL_REFERENCE,
+        device,
+        net=net,
+        layers=options.layers,
+        alpha=options.alpha,
+    )
+
+
+def _measure(
+    jobs: Sequence[scoring.Job],
+    measures: Sequence[scoring.Prepared],
+    state: "PartialState",
+    device: torch.device,
+    quiet: bool,
+) -> list[Result]:
+    """All rows in the order of the jobs; each process measures its share of them."""
+    from tqdm import tqdm
+
+    mine = range(state.process_index, len(jobs), state.num_processes)
+    rows = scoring.measure([jobs[i] for i in mine], measures, device)
+    # disable=None: no bar where stderr is no terminal
+    hidden = True if quiet or not state.is_main_process else None
+    bar = tqdm(rows, total=len(mine), desc="pictures", unit="", disable=hidden, leave=False)
+    found = [
+        (i, row, [str(problem) for problem in problems])
+        for i, (row, problems) in zip(mine, bar, strict=True)
+    ]
+    if state.num_processes > 1:
+        from accelerate.utils import gather_object
+
+        found = gather_object(found)
+    return [(row, problems) for _, row, problems in sorted(found, key=lambda item: item[0])]
+
+
+def _note_unused(reference: str, jobs: Iterable[scoring.Job]) -> None:
+    if Path(reference).is_dir():
+        used = {job.reference_name for job in jobs}
+        unused = [name for name in map(str, list_pictures(reference)) if name not in used]
+        if unused:
+            some = scoring.name_some(unused)
+            _complain(f"note: no picture for {len(unused)} of the references: {some}")
+
+
+# What comes out
+
+
+def _as_table(results: Sequence[Result], measures: Sequence[scoring.Prepared]) -> str:
+    """Aligned columns, names on the left; at the end which layers and scales were measured."""
+    lines = [
+        ["picture", *(m.name for m in measures)],
+        ["better when", *(_direction(m.higher_is_better) for m in measures)],
+    ]
+    complete = []
+    for row, _ in results:
+        values = [row[m.name] for m in measures]
+        lines.append(
+            [_printable(row["picture"]), *("-" if v is None else f"{v:.4g}" for v in values)]
+        )
+        if None not in values:
+            complete.append(values)
+    if len(complete) > 1:
+        means = [statistics.fmean(column) for column in zip(*complete, strict=True)]
+        lines.append([f"mean of {len(complete)}", *(f"{v:.4g}" for v in means)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = ""
+    for name, *cells in lines:
+        cells = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        text += "  ".join([name.ljust(widths[0]), *cells]) + "\n"
+    for m in measures:
+        if m.settings:
+            how = m.settings
+            alpha = f", alpha {how['alpha']:g}" if "alpha" in how else ""
+            text += f"{m.name}: {' '.join(how['layers'])} of {how['network']}{alpha}\n"
+    return text
+
+
+def _as_csv(results: Sequence[Result], measures: Sequence[scoring.Prepared]) -> str:
+    """One line a picture; a value that could not be had is empty, and the last column says why."""
+    columns = [*results[0][0], "error"]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    for row, problems in results:
+        values = {**row, "error": "; ".join(problems)}
+        writer.writerow([_rounded(values[column]) for column in columns])
+    return file.getvalue()
+
+
+def _as_json(
+    results: Sequence[Result],
+    measures: Sequence[scoring.Prepared],
+    device: torch.device,
+    processes: int,
+) -> str:
+    """The rows, and for each measure its direction and settings. JSON has no infinity: "inf"."""
+    content = {
+        "dsd_lib": dsd_lib.__version__,
+        "device": str(device),
+        "processes": processes,
+        "measures": {
+            m.name: {"higher_is_better": m.higher_is_better, **m.settings} for m in measures
+        },
+        "pictures": [
+            {key: _without_infinity(_rounded(value)) for key, value in row.items()}
+            | {"error": "; ".join(problems) or None}
+            for row, problems in results
+        ],
+    }
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _rounded(value: object) -> object:
+    """To the eight digits that single precision carries."""
+    return float(f"{value:.8g}") if isinstance(value, float) else value
+
+
+def _without_infinity(value: object) -> object:
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    """A reader sees the old file or the new one, and an interruption leaves nothing behind."""
+    path = path.resolve()  # a link stays a link
+    data = text.encode(errors="surrogateescape")  # names that are no UTF-8 come out as they are
+    if path.exists() and not path.is_file():  # a pipe cannot be replaced
+        path.write_bytes(data)
+        return
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _direction(higher_is_better: bool) -> str:
+    return "higher" if higher_is_better else "lower"
+
+
+def _printable(text: object) -> str:
+    """On one line, whatever a file's name holds."""
+    shown = [c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)]
+    return _encodable("".join(shown))
+
+
+def _encodable(text: str) -> str:
+    """What the terminal cannot show, as an escape."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
