@@ -4,9 +4,10 @@
 
 Pictures: BSDS500 train and test, 400 clean photos; every tenth is kept out of the training and
 only watched, for the curves. val is never read here. First every picture gives a pool of random
-crops with their targets; an epoch then shows one crop of each picture. The run lives in
-``--folder`` and goes on from there when it was interrupted. ``--publish`` puts the weights into
-the package and the training record into the book.
+crops with their targets, in three sizes, so that ψ learns from parts of a picture too, and works on
+pictures of any size. Every step then shows crops of one size, the more the smaller they are. The
+run lives in ``--folder`` and goes on from there when it was interrupted. ``--publish`` puts the
+weights into the package and the training record into the book.
 
 Several processes: ``accelerate launch -m data_scripts.train_psi …``. ``--mixed-precision bf16`` is
 twice as fast where the processor knows bfloat16.
@@ -32,6 +33,7 @@ from dsd_lib.datasets import data_folder, list_pictures
 from dsd_lib.noreference import PSI_LAYERS, Psi, save_psi
 
 CROP = 320  # pixels, the side of a training crop
+PARTS = {160: 4, 224: 2, CROP: 1}  # side of a crop -> how many of them take the place of one
 HOLD_OUT = 10  # every tenth picture is only watched
 RATE = 1e-3  # Adam's, at its highest
 WEIGHTS = Path(dsd.__file__).parent / "weights"
@@ -42,7 +44,7 @@ class Preset:
     """How long to train, on how many pictures."""
 
     epochs: int
-    crops: int  # of each picture, in the pool
+    crops: int  # of ``CROP`` pixels of each picture, in the pool
     pictures: int | None = None
     batch: int = 16
     watch: int = 10  # epochs between two looks at the pictures kept out
@@ -50,8 +52,8 @@ class Preset:
 
 PRESETS = {
     "smoke": Preset(epochs=2, crops=1, pictures=10, batch=3, watch=1),  # seconds: does it run?
-    "laptop": Preset(epochs=400, crops=10),  # an hour or two on two cores, less for alpha 2
-    "paper": Preset(epochs=2000, crops=100),  # as many epochs as the paper's; a GPU
+    "laptop": Preset(epochs=200, crops=6),  # an hour or two on two cores
+    "paper": Preset(epochs=2000, crops=60),  # as many epochs as the paper's; a GPU
 }
 
 
@@ -66,17 +68,20 @@ def training_pictures() -> list[Path]:
     return [file for part in ("train", "test") for file in list_pictures(folder / part)]
 
 
-def random_crops(x: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` square crops of a picture ``(1, 3, H, W)``, each mirrored or not."""
+def random_crops(x: Tensor, side: int, count: int, generator: torch.Generator) -> Tensor:
+    """``count`` square crops of a picture ``(1, 3, H, W)``, mirrored and turned at random."""
     height, width = x.shape[2:]
-    if min(height, width) < CROP:
-        raise ValueError(f"expected sides of at least {CROP} pixels, got {height} x {width}")
+    if min(height, width) < side:
+        raise ValueError(f"expected sides of at least {side} pixels, got {height} x {width}")
     crops = []
     for _ in range(count):
-        top = int(torch.randint(height - CROP + 1, (), generator=generator))
-        left = int(torch.randint(width - CROP + 1, (), generator=generator))
-        crop = x[:, :, top : top + CROP, left : left + CROP]
-        crops.append(crop.flip(3) if torch.rand((), generator=generator) < 0.5 else crop)
+        top = int(torch.randint(height - side + 1, (), generator=generator))
+        left = int(torch.randint(width - side + 1, (), generator=generator))
+        crop = x[:, :, top : top + side, left : left + side]
+        turns, mirrored = torch.randint(4, (2,), generator=generator).tolist()
+        crops.append(
+            crop.rot90(turns, (2, 3)).flip(3) if mirrored < 2 else crop.rot90(turns, (2, 3))
+        )
     return torch.cat(crops)
 
 
@@ -84,19 +89,23 @@ def make_pool(files: list[Path], preset: Preset, alpha: float, accelerator: Acce
     """Crops of every picture downscaled, with their targets.
 
     Returns:
-        ``{"small": (pictures, crops, 3, CROP/α, CROP/α) half, "norms": (pictures, crops, 4)}``.
+        For every side of a crop, ``"small<side>"``, ``(pictures, crops, 3, side/α, side/α)`` in
+        half precision, and ``"norms<side>"``, ``(pictures, crops, 4)``.
     """
     net = dsd.load_backbone("vgg16").to(accelerator.device)
-    small, norms = [], []
+    pool: dict[str, list[Tensor]] = {}
     quiet = not accelerator.is_main_process
     for index, file in enumerate(tqdm(files, desc="crops and targets", disable=quiet)):
         generator = torch.Generator().manual_seed(index)
-        crops = random_crops(dsd.load_image(file), preset.crops, generator).to(accelerator.device)
-        with torch.no_grad(), accelerator.autocast():
-            parts = [dsd.dsd_norm(part, net, PSI_LAYERS, alpha) for part in crops.split(5)]
-        norms.append(torch.cat(parts).float().cpu())
-        small.append(dsd.imresize(crops, scale=1 / alpha).half().cpu())
-    return {"small": torch.stack(small), "norms": torch.stack(norms)}
+        picture = dsd.load_image(file).to(accelerator.device)
+        for side, parts in PARTS.items():
+            crops = random_crops(picture, side, preset.crops * parts, generator)
+            with torch.no_grad(), accelerator.autocast():
+                some = [dsd.dsd_norm(c, net, PSI_LAYERS, alpha) for c in crops.split(4 * parts)]
+            small = dsd.imresize(crops, scale=1 / alpha).half().cpu()
+            pool.setdefault(f"small{side}", []).append(small)
+            pool.setdefault(f"norms{side}", []).append(torch.cat(some).float().cpu())
+    return {name: torch.stack(values) for name, values in pool.items()}
 
 
 def load_pool(path: Path, files: list[Path], *settings: object) -> dict[str, Tensor]:
@@ -112,9 +121,9 @@ def learning_rate(progress: float) -> float:
     return RATE * min(1, progress / 0.02) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def relative_errors(psi: torch.nn.Module, small: Tensor, norms: Tensor, scale: Tensor) -> Tensor:
-    """Mean squared error at each layer, in units of the layer's squared scale."""
-    return ((psi(small) - norms) / scale).square().mean(dim=0)
+def relative_errors(predicted: Tensor, norms: Tensor, mean_norm: Tensor) -> Tensor:
+    """Mean squared error at each layer, in units of the squared mean norm."""
+    return ((predicted - norms) / mean_norm).square().mean(dim=0)
 
 
 def train(
@@ -125,13 +134,14 @@ def train(
     An epoch's order follows from its number, so a resumed run gives the weights of an unbroken one.
     """
     device = accelerator.device
-    watched = torch.arange(len(pool["norms"])) % HOLD_OUT == HOLD_OUT - 1
-    small, norms = pool["small"][~watched], pool["norms"][~watched].to(device)
-    unseen = pool["small"][watched].flatten(0, 1), pool["norms"][watched].flatten(0, 1).to(device)
+    pictures = torch.arange(len(pool[f"norms{CROP}"]))
+    watched, trained = (pictures[(pictures % HOLD_OUT == HOLD_OUT - 1) == kept] for kept in (1, 0))
+    mean_norm = pool[f"norms{CROP}"][trained].mean(dim=(0, 1)).to(device)
 
     torch.manual_seed(0)
     psi = Psi(alpha)
-    psi.scale.copy_(norms.mean(dim=(0, 1)))
+    contrast = pool[f"small{CROP}"][trained].float().var(dim=(2, 3, 4)).mean()
+    psi.scale.copy_(mean_norm / contrast)
     optimizer = torch.optim.Adam(psi.parameters(), lr=RATE)
     checkpoint = folder / "checkpoint.pt"
     record: dict = {"epochs": 0, "seconds": 0.0, "curve": []}
@@ -143,13 +153,12 @@ def train(
     model, optimizer = accelerator.prepare(psi, optimizer)
 
     started = time.time() - record["seconds"]
-    batches = len(norms) // preset.batch
+    batches = len(trained) // preset.batch
     quiet = not accelerator.is_main_process
     epochs = tqdm(range(record["epochs"], preset.epochs), desc="epochs", disable=quiet)
     for epoch in epochs:
         generator = torch.Generator().manual_seed(epoch)
-        order = torch.randperm(len(norms), generator=generator)
-        crops = torch.randint(preset.crops, (len(norms),), generator=generator)
+        order = trained[torch.randperm(len(trained), generator=generator)]
         model.train()
         total = torch.zeros(len(PSI_LAYERS), device=device)
         for batch in range(batches):
@@ -157,13 +166,10 @@ def train(
                 (epoch + batch / batches) / preset.epochs
             )
             mine = order[batch * preset.batch : (batch + 1) * preset.batch]
-            mine = mine[accelerator.process_index :: accelerator.num_processes]
-            errors = relative_errors(
-                model,
-                small[mine, crops[mine]].to(device).float(),
-                norms[mine, crops[mine]],
-                psi.scale,
-            )
+            small, norms = draw(pool, mine, generator)
+            mine = slice(accelerator.process_index, None, accelerator.num_processes)
+            small, norms = small[mine].to(device), norms[mine].to(device)
+            errors = relative_errors(model(small), norms, mean_norm)
             optimizer.zero_grad()
             accelerator.backward(errors.mean())
             accelerator.clip_grad_norm_(model.parameters(), 1.0)
@@ -173,7 +179,7 @@ def train(
             raise FloatingPointError(f"epoch {epoch}: the loss is not finite; see {checkpoint}")
         if (epoch + 1) % preset.watch == 0 or epoch + 1 == preset.epochs:
             record |= {"epochs": epoch + 1, "seconds": time.time() - started}
-            row = {"epoch": epoch + 1, "train": total.tolist(), "unseen": watch(psi, *unseen)}
+            row = {"epoch": epoch + 1, "train": total.tolist(), "unseen": watch(psi, pool, watched)}
             record["curve"].append(row)
             epochs.set_postfix(
                 train=f"{sum(row['train']) / 4:.4f}", unseen=f"{sum(row['unseen']) / 4:.4f}"
@@ -186,12 +192,25 @@ def train(
     return psi.eval(), record
 
 
+def draw(
+    pool: dict[str, Tensor], pictures: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Crops of one random size of some pictures, downscaled, and their norms."""
+    side = list(PARTS)[torch.randint(len(PARTS), (), generator=generator)]
+    small, norms = pool[f"small{side}"], pool[f"norms{side}"]
+    pictures = pictures.repeat_interleave(PARTS[side])
+    crops = torch.randint(norms.shape[1], (len(pictures),), generator=generator)
+    return small[pictures, crops].float(), norms[pictures, crops]
+
+
 @torch.no_grad()
-def watch(psi: Psi, small: Tensor, norms: Tensor) -> list[float]:
-    """Relative errors on pictures that are not trained on."""
+def watch(psi: Psi, pool: dict[str, Tensor], pictures: Tensor) -> list[float]:
+    """Relative errors on the large crops of pictures that are not trained on."""
     psi.eval()
-    predicted = torch.cat([psi(part.to(norms.device).float()) for part in small.split(20)])
-    return ((predicted - norms) / psi.scale).square().mean(dim=0).tolist()
+    small, norms = (pool[f"{name}{CROP}"][pictures].flatten(0, 1) for name in ("small", "norms"))
+    device = psi.scale.device
+    predicted = torch.cat([psi(part.to(device).float()).cpu() for part in small.split(20)])
+    return relative_errors(predicted, norms, norms.mean(dim=0)).tolist()
 
 
 def main() -> None:

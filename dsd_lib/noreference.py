@@ -61,13 +61,17 @@ class Psi(nn.Module):
 
     A 5×5 convolution, 12 residual blocks (two each of widths 32, 32, 64, 64, 128, 128, the first of
     each pair from the second width on halving the sides), the average over positions, two linear
-    layers; 1.6 million parameters. The last layer gives the logarithm of the norm in units of
-    ``scale``, so that a prediction is always positive and a change of contrast only adds to it.
+    layers; 1.5 million parameters.
+
+    Gram matrices grow with the square of the contrast, which would take many pictures to learn. So
+    the network sees the picture at contrast 1 and gives the logarithm of the norm in units of
+    ``scale`` times the picture's squared contrast.
 
     Attributes:
         layers: the feature layers predicted, in the order of the output.
         alpha: the factor between the two scales.
-        scale: buffer ``(len(layers),)``, the mean norm of the training pictures.
+        scale: buffer ``(len(layers),)``, the mean norm of the training pictures over their mean
+            squared contrast.
 
     Source: section 3.5; chapter 7 of the book.
 
@@ -101,8 +105,12 @@ class Psi(nn.Module):
 
     def forward(self, small: Tensor) -> Tensor:
         """Predicted norms ``(N, len(layers))`` from downscaled pictures ``(N, 3, H/α, W/α)``."""
-        f = self.features((small - 0.5).contiguous(memory_format=torch.channels_last))
-        return self.scale * self.head(f.mean(dim=(2, 3))).float().exp()
+        contrast, mean = torch.std_mean(small, dim=(1, 2, 3), keepdim=True)
+        contrast = contrast.clamp_min(1e-3)  # a picture of one color has none
+        f = (small - mean) / contrast
+        f = self.features(f.contiguous(memory_format=torch.channels_last))
+        log_norm = self.head(f.mean(dim=(2, 3))).float()
+        return self.scale * contrast[:, :, 0, 0] ** 2 * log_norm.exp()
 
 
 def save_psi(psi: Psi, path: str | Path) -> None:
