@@ -187,8 +187,13 @@ def fitted_bandwidth(advantages: ArrayLike, preferences: ArrayLike) -> float:
     """
     d, p = _pair(advantages, preferences, "advantages", "preferences")
     bandwidths = spread_bandwidth(d) * _BANDWIDTHS
-    correlations = [stats.pearsonr(predicted_preference(d, b), p).statistic for b in bandwidths]
-    return float(bandwidths[int(np.argmax(correlations))])
+    p = p - p.mean()
+
+    def correlation(bandwidth: float) -> float:  # but for the factor that p brings in
+        q = predicted_preference(d, bandwidth)
+        return (q - q.mean()) @ p / (q.std() or np.inf)
+
+    return float(max(bandwidths, key=correlation))
 
 
 def plcc(values: ArrayLike, scores: ArrayLike, *, same_direction: bool) -> float:
@@ -511,8 +516,9 @@ def _members(references: Sequence[object], count: int) -> list[np.ndarray]:
 
 
 def _take(members: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
-    """The indices of one draw."""
-    return np.concatenate([np.tile(m, n) for m, n in zip(members, counts, strict=True) if n])
+    """The indices of one draw, each as often as its reference was drawn."""
+    times = np.repeat(counts, [len(m) for m in members])
+    return np.repeat(np.concatenate(members), times)
 
 
 def _estimate(value: float, draws: np.ndarray) -> Estimate:
@@ -528,22 +534,25 @@ def _pearson(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _fit(x: np.ndarray, y: np.ndarray, start: np.ndarray) -> np.ndarray | None:
-    def f(x: np.ndarray, *beta: float) -> np.ndarray:
-        return logistic(x, beta)
+    """Levenberg and Marquardt's way down from ``start``, as far as it comes in 60 steps."""
 
-    def jacobian(x: np.ndarray, b1: float, b2: float, b3: float, b4: float) -> np.ndarray:
+    def residuals(beta: np.ndarray) -> np.ndarray:
+        return logistic(x, beta) - y
+
+    def jacobian(beta: np.ndarray) -> np.ndarray:
+        b1, b2, b3, b4 = beta
         scale = max(abs(b4), 1e-12)
         t = (x - b3) / scale
         s = special.expit(t)
         rise = (b1 - b2) * s * (1 - s) / scale
         return np.stack([s, 1 - s, -rise, -rise * t * (1 if b4 >= 0 else -1)], axis=1)
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a covariance that nobody asks for
-            beta, _ = optimize.curve_fit(f, x, y, p0=start, jac=jacobian, maxfev=400)
-    except (RuntimeError, TypeError, ValueError):  # no convergence, or fewer points than parameters
+    if len(x) < len(start):
         return None
+    # Where a straight line is best the way down has no end, so that it is cut off.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # that says so
+        beta, _ = optimize.leastsq(residuals, start, Dfun=jacobian, ftol=1e-7, xtol=1e-7, maxfev=60)
     return beta if np.isfinite(beta).all() else None
 
 
