@@ -41,7 +41,7 @@ from dsd_lib.natural_scenes import niqe
 LAYER, ALPHA = "relu3_1", 4
 SYSTEMS = ("SRGAN", "SRResNet", "EDSR")
 STARTS = ("SRGAN", "SRResNet")  # a GAN and, for contrast, the same network trained on squared error
-LAYERS = ("relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu4_1")  # of the standing
+LAYERS = ("relu1_2", "relu2_1", "relu2_2", "relu3_1")  # of the standing
 SIDE, SHOWN = 192, 128  # the central crop that is changed, and what is kept of it as a picture
 # Not in the paper. With 10, a third of the norm is left after about 500 steps, as in Fig. 6.
 STEP_SIZE = 10.0
