@@ -318,24 +318,30 @@ def picture_values(
     rows = rated_rows(rated_set)
     if not rows or len(rows) > KEPT_PICTURES:
         return {}
+    references = sorted({r.reference for r in rows if r.reference is not None})
     columns = {
-        "name": [r.picture.stem for r in rows],
         "score": [r.score for r in rows],
         "std": [r.std for r in rows],
-        "values": {k: significant(v[r.picture] for r in rows) for k, v in found.items()},
+        **_columns([r.picture for r in rows], values, found),
     }
-    references = sorted({r.reference for r in rows if r.reference is not None})
     if references:
         columns["reference"] = [r.reference.stem for r in rows]
         columns["distortion"] = [r.distortion for r in rows]
-        columns["clean"] = {
-            "name": [p.stem for p in references],
-            "values": {k: significant(v[p] for p in references) for k, v in found.items()},
-        }
-    if len(rows) <= LAYERS_KEPT:
+        columns["clean"] = _columns(references, values, found)
+    return columns
+
+
+def _columns(
+    pictures: list[Path], values: dict[Path, Values], found: dict[str, dict[Path, float]]
+) -> dict:
+    columns = {
+        "name": [p.stem for p in pictures],
+        "values": {k: significant(v[p] for p in pictures) for k, v in found.items()},
+    }
+    if len(pictures) <= LAYERS_KEPT:
         for name in ("norms", "psi"):
             columns[name] = {
-                str(alpha): [significant(values[r.picture][f"{name}{alpha}"]) for r in rows]
+                str(alpha): [significant(values[p][f"{name}{alpha}"]) for p in pictures]
                 for alpha in ALPHAS
             }
     return columns

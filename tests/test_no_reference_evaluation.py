@@ -146,6 +146,7 @@ def test_analysis_of_a_set_with_references(rated, simple):
     assert moves["error"][0] == pytest.approx((0.01 / 0.2 + 0.01 / 0.3) / 2, abs=1e-4)
     kept = got["pictures"]
     assert kept["name"][:2] == ["sea1", "sea2"] and kept["clean"]["name"] == ["hill", "sea"]
+    assert kept["clean"]["norms"]["2"] == [[0.3] * 4, [0.2] * 4]
     assert kept["psi"]["4"][0] == [0.19] * 4 and kept["norms"]["4"][0] == [0.22] * 4
 
 
