@@ -189,7 +189,7 @@ def _run(options: argparse.Namespace) -> int:
         except OSError as error:
             problems.append(str(error))
             _complain(f"{file} cannot be written: {error}")
-    text = outputs["-"]() if "-" in outputs else _as_table(results, measures)
+    text = outputs["-"]() if "-" in outputs else _as_table(jobs, results, measures)
     print(_encodable(text), end="", flush=True)
     return 1 if problems else 0
 
@@ -273,23 +273,26 @@ def _note_unused(reference: str, jobs: Iterable[scoring.Job]) -> None:
 # What comes out
 
 
-def _as_table(results: Sequence[Result], measures: Sequence[scoring.Prepared]) -> str:
-    """Aligned columns, names on the left; at the end which layers and scales were measured."""
+def _as_table(
+    jobs: Sequence[scoring.Job], results: Sequence[Result], measures: Sequence[scoring.Prepared]
+) -> str:
+    """Aligned columns, means of each folder, and which layers and scales were measured."""
     lines = [
         ["picture", *(m.name for m in measures)],
         ["better when", *(_direction(m.higher_is_better) for m in measures)],
     ]
-    complete = []
-    for row, _ in results:
+    groups: dict[Path | None, list[list[float]]] = {}
+    for (row, _), job in zip(results, jobs, strict=True):
         values = [row[m.name] for m in measures]
-        lines.append(
-            [_printable(row["picture"]), *("-" if v is None else f"{v:.4g}" for v in values)]
-        )
+        lines.append([_printable(row["picture"]), *map(_short, values)])
+        complete = groups.setdefault(job.folder, [])
         if None not in values:
             complete.append(values)
-    if len(complete) > 1:
-        means = [statistics.fmean(column) for column in zip(*complete, strict=True)]
-        lines.append([f"mean of {len(complete)}", *(f"{v:.4g}" for v in means)])
+    for folder, complete in groups.items():
+        if len(complete) > 1:
+            which = f"{_printable(folder)}, " if len(groups) > 1 and folder is not None else ""
+            means = [statistics.fmean(column) for column in zip(*complete, strict=True)]
+            lines.append([f"mean of {which}{len(complete)}", *map(_short, means)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ""
     for name, *cells in lines:
@@ -336,6 +339,11 @@ def _as_json(
         ],
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _short(value: float | None) -> str:
+    """Four digits. A dash stands for a value that could not be had."""
+    return "-" if value is None else f"{value:#.4g}".removesuffix(".")
 
 
 def _rounded(value: object) -> object:

@@ -8,7 +8,7 @@ import inspect
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -215,13 +215,21 @@ def score(
 
 @dataclass(frozen=True)
 class Job:
-    """A picture to measure: what it is (a file or a tensor), its name, and its reference's."""
+    """A picture to measure, and its reference.
+
+    Attributes:
+        picture: its file or the picture itself.
+        name: what it is called in tables.
+        folder: the folder that was given, below which it was found.
+        reference: its reference's file, or the reference itself.
+        reference_name: what that is called.
+    """
 
     picture: Path | Tensor
     name: str
+    folder: Path | None = None
     reference: Path | Tensor | None = None
     reference_name: str | None = None
-    below: Path = Path()  # the folder it was found under, relative to the folder that was given
 
 
 def list_jobs(pictures: Source | Iterable[Source]) -> list[Job]:
@@ -242,8 +250,7 @@ def list_jobs(pictures: Source | Iterable[Source]) -> list[Job]:
                 jobs.append(Job(picture, f"picture {len(jobs)}"))
         elif Path(source).is_dir():
             folder = Path(source)
-            for path in list_pictures(folder):
-                jobs.append(Job(path, str(path), below=path.relative_to(folder).parent))
+            jobs += [Job(path, str(path), folder) for path in list_pictures(folder)]
         else:
             jobs.append(Job(Path(source), str(source)))
     if not jobs:
@@ -284,7 +291,7 @@ def pair_up(reference: Source, pictures: Source | Iterable[Source]) -> list[Job]
         references = [load_image(reference)] * len(jobs)
         names = [str(reference)] * len(jobs)
     return [
-        Job(job.picture, job.name, partner, name)
+        replace(job, reference=partner, reference_name=name)
         for job, partner, name in zip(jobs, references, names, strict=True)
     ]
 
@@ -298,9 +305,10 @@ def _find_partners(folder: Path, jobs: Sequence[Job]) -> list[Path]:
             by_name[path.stem].append(path)
 
     def candidates(job: Job, key: str) -> list[Path]:
+        below = Path() if job.folder is None else job.picture.relative_to(job.folder).parent
         places = {path: path.relative_to(folder).parent for path in by_name.get(key, [])}
-        same = [path for path, place in places.items() if place == job.below]
-        flat = [path for path, place in places.items() if Path() in (place, job.below)]
+        same = [path for path, place in places.items() if place == below]
+        flat = [path for path, place in places.items() if Path() in (place, below)]
         return same or flat
 
     partners, without, several = [], [], []

@@ -264,6 +264,19 @@ def test_a_folder_is_all_pictures_below_it(here, capsys):
     assert [row["picture"] for row in read_csv(out)] == ["b/2.png", "a/1.png", "blur.png"]
 
 
+def test_each_folder_has_its_mean(here, capsys):
+    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png", "b/3.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        shutil.copy("noise.png" if name < "b" else "blur.png", name)
+    Path("b/3.png").write_text("no picture")
+    _, out, _ = run(capsys, "compare", "truth.png", "a", "b", "narrow.png", *QUICK)
+    lines = [line.split() for line in out.splitlines()]
+    values = dict(lines[2:8])
+    assert lines[8] == ["mean", "of", "a,", "2", values["a/1.png"]]
+    assert lines[9] == ["mean", "of", "b,", "2", values["b/2.png"]]
+    assert len(lines) == 11 and values["a/1.png"] != values["b/1.png"]
+
+
 def make(*names: str) -> None:
     for name in names:
         path = Path(name)
