@@ -48,7 +48,8 @@ AUTHORS_BANDWIDTHS = {
 COMPARED = ("perceptual", "pdl", "style", "multiscale_style", "dsd4")  # with dsd2, layer by layer
 BEST_PSNR = 100.0  # dB, in place of the infinity of two equal pictures
 KEPT_PICTURES = 1000  # a set with more keeps its statistics and not its pictures' values
-DEQUANTIZED = 20  # pictures
+DEQUANTIZED = 8  # pictures
+DRAWS = 500  # of the bootstrap; seven references give 1716 different draws
 DATA = {
     "live": "LIVE release 2, 7 references (JPEG, white noise, blur, fast fading)",
     "pieapp": "PieAPP, the test set",
@@ -387,7 +388,7 @@ def main() -> None:
     """Measure one data set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=DATA)
-    parser.add_argument("--draws", type=int, default=evaluation.DRAWS, help="of the bootstrap")
+    parser.add_argument("--draws", type=int, default=DRAWS, help="of the bootstrap")
     arguments = parser.parse_args()
     evaluate(arguments.data, arguments.draws)
 

@@ -108,8 +108,10 @@ def ssim_y(x: Tensor, y: Tensor) -> Tensor:
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     """Multi-scale structural similarity of the :func:`luma`, five scales.
 
-    Arguments are those of :func:`psnr`, result that of :func:`ssim`. Sides below 176 pixels are an
-    error.
+    Arguments are those of :func:`psnr`; sides below 176 pixels are an error.
+
+    Returns:
+        ``(N,)`` in [0, 1]; higher is more alike.
 
     Source: Wang et al. 2003; chapter 5 of the book.
 
@@ -120,12 +122,13 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
     _check(x, y, min_side=_MS_SSIM_SIDE, why="; the window of SSIM must fit into the fifth scale")
+    # "relu": where the two are as good as opposite, a negative factor has no root and counts as 0.
     value = multiscale_structural_similarity_index_measure(
         full_precision(luma(x)),
         full_precision(luma(y)),
         data_range=1.0,
         reduction="none",
-        normalize=None,
+        normalize="relu",
     )
     return value.reshape(-1).to(x.dtype)
 

@@ -530,7 +530,8 @@ def _estimate(value: float, draws: np.ndarray) -> Estimate:
 
 
 def _pearson(x: np.ndarray, y: np.ndarray) -> float:
-    return float(stats.pearsonr(x, y).statistic)
+    # Without their means, numbers that differ little lose no digits.
+    return float(stats.pearsonr(x - x.mean(), y - y.mean()).statistic)
 
 
 def _fit(x: np.ndarray, y: np.ndarray, start: np.ndarray) -> np.ndarray | None:
