@@ -1,9 +1,12 @@
 """The command line, and the functions it calls, on small picture files."""
 
 import csv
+import doctest
 import io
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -579,6 +582,49 @@ def test_names_that_no_terminal_can_show(here, capsysbinary):
     assert [row["picture"] for row in json.loads(Path("t.json").read_text())["pictures"]] == names
 
 
+# The book's page about all this
+
+PAGE = Path(__file__).parent.parent / "book" / "command_line.md"
+
+
+def assert_same_text(got: str, expected: str) -> None:
+    """Word by word; numbers may differ in their last digits on another machine."""
+    words, expected_words = (re.split(r"[\s,(){}]+", text.strip()) for text in (got, expected))
+    assert len(words) == len(expected_words), f"{got}\ninstead of\n{expected}"
+    for word, expected_word in zip(words, expected_words, strict=True):
+        if re.fullmatch(r"-?\d+\.\d+", expected_word):
+            assert float(word) == pytest.approx(float(expected_word), rel=5e-3)
+        else:
+            assert word == expected_word
+
+
+def test_the_page_shows_what_the_commands_print(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names, status, commands = {}, 0, 0
+    text = PAGE.read_text(encoding="utf-8")
+    for kind, block in re.findall(r"^```(pycon|console)\n(.*?)^```", text, re.M | re.S):
+        if kind == "pycon":
+            for example in doctest.DocTestParser().get_examples(block):
+                exec(compile(example.source, str(PAGE), "single"), names)
+                assert_same_text(capsys.readouterr().out, example.want)
+            continue
+        for line, expected in re.findall(r"^\$ (.*)\n((?:[^$\n].*\n)*)", block, re.M):
+            program, *arguments = shlex.split(line)
+            if program == "dsd":
+                status, out, err = run(capsys, *arguments)
+                assert_same_text(err + out, expected)
+                commands += 1
+            elif program == "head":
+                count, file = arguments
+                lines = Path(file).read_text(encoding="utf-8").splitlines()
+                assert_same_text("\n".join(lines[: -int(count)]), expected)
+            elif program == "echo":
+                assert expected == f"{status}\n"
+            else:  # measured by the test of two processes
+                assert program == "accelerate" and not expected
+    assert commands >= 4
+
+
 # Processes
 
 
@@ -610,6 +656,14 @@ def test_a_reader_that_leaves_is_no_error(here):
     err = process.stderr.read().decode()
     process.stderr.close()
     assert (process.wait(timeout=120), err) == (1, "")
+
+
+def test_of_several_processes_the_first_one_refuses(here, capsys, monkeypatch):
+    """Else the launcher may end it before it has said why."""
+    for rank, expected in (("1", 0), ("0", 2)):
+        monkeypatch.setenv("RANK", rank)
+        status, out, err = run(capsys, "score", "noise.png", "--measures", "dsd9")
+        assert (status, out, bool(err)) == (expected, "", rank == "0")
 
 
 def test_a_progress_bar_on_a_terminal(here, capsys, monkeypatch):
