@@ -127,12 +127,11 @@ def central_crops(files: list[Path]) -> Tensor:
 @torch.no_grad()
 def measure(alpha: int, pool: dict[str, Tensor], crops: Tensor, net: dsd.Backbone) -> dict:
     """Fit the simple predictors to the pool, and measure all on the crops."""
-    trained = torch.arange(len(pool["norms"])) % HOLD_OUT != HOLD_OUT - 1
-    small = pool["small"][trained].flatten(0, 1)
+    small, norms = pool[f"small{CROP}"], pool[f"norms{CROP}"]
+    trained = torch.arange(len(norms)) % HOLD_OUT != HOLD_OUT - 1
+    small, norms = small[trained].flatten(0, 1), norms[trained].flatten(0, 1).double()
     known = torch.cat([statistics(part.float(), net) for part in small.split(16)]).double()
-    fits = {
-        kind: fit(kind, known, pool["norms"][trained].flatten(0, 1).double()) for kind in SIMPLE
-    }
+    fits = {kind: fit(kind, known, norms) for kind in SIMPLE}
     predictors = {"psi": load_psi(alpha)}
     predictors |= {kind: SimplePredictor(kind, alpha, fits[kind], net) for kind in SIMPLE}
     true = torch.cat([dsd.dsd_norm(x, net, PSI_LAYERS, alpha) for x in crops.split(4)])

@@ -18,11 +18,15 @@ PRESET = Preset(epochs=4, crops=2, batch=3, watch=1)
 
 @pytest.fixture
 def pool() -> dict[str, torch.Tensor]:
-    """A pool whose norms follow the small pictures' contrast, 10 pictures with 2 crops each."""
-    contrast = torch.linspace(0.1, 1, 20).view(10, 2, 1, 1, 1)
-    small = (0.5 + contrast * (torch.rand(10, 2, 3, 32, 32) - 0.5)).half()
-    norms = contrast[:, :, 0, 0].square() * torch.tensor([1.0, 2.0, 3.0, 4.0])
-    return {"small": small, "norms": norms}
+    """A pool whose norms follow the small pictures' contrast; 10 pictures, a few crops each."""
+    pool = {}
+    for side, parts in train_psi.PARTS.items():
+        contrast = torch.linspace(0.1, 1, 20 * parts).view(10, 2 * parts, 1, 1, 1)
+        noise = torch.rand(10, 2 * parts, 3, side // 10, side // 10) - 0.5
+        pool[f"small{side}"] = (0.5 + contrast * noise).half()
+        norms = contrast[:, :, 0, 0].square() * torch.tensor([1.0, 2.0, 3.0, 4.0])
+        pool[f"norms{side}"] = norms
+    return pool
 
 
 def run(pool, folder, preset=PRESET):
@@ -30,31 +34,46 @@ def run(pool, folder, preset=PRESET):
     return train_psi.train(pool, 4, preset, folder, Accelerator(cpu=True))
 
 
-def test_crops_lie_in_the_picture_and_half_are_mirrored():
+def test_crops_lie_in_the_picture_turned_and_mirrored_in_all_ways():
     x = torch.arange(340 * 330.0).view(1, 1, 340, 330).expand(1, 3, 340, 330)
-    crops = train_psi.random_crops(x, 40, torch.Generator().manual_seed(0))
-    assert crops.shape == (40, 3, 320, 320)
-    mirrored = crops[:, 0, 0, 0] > crops[:, 0, 0, 1]
-    assert 10 < mirrored.sum() < 30
-    rows = (crops[:, 0, 0].min(dim=1).values / 330).floor()
+    crops = train_psi.random_crops(x, 320, 60, torch.Generator().manual_seed(0))
+    assert crops.shape == (60, 3, 320, 320)
+    corners = crops[:, 0, [0, 0, 1], [0, 1, 0]]
+    steps = (corners[:, 1:] - corners[:, :1]).tolist()
+    assert {tuple(s) for s in steps} == {
+        (a, b) for one in (1, -1) for other in (330, -330) for a, b in ((one, other), (other, one))
+    }
+    rows = (crops[:, 0].amin(dim=(1, 2)) / 330).floor()
     assert rows.min() >= 0 and rows.max() <= 20 and len(rows.unique()) > 5
     with pytest.raises(ValueError, match="expected sides of at least 320 pixels, got 300 x 400"):
-        train_psi.random_crops(torch.rand(1, 3, 300, 400), 1, torch.Generator())
+        train_psi.random_crops(torch.rand(1, 3, 300, 400), 320, 1, torch.Generator())
 
 
 def test_the_pool_holds_each_crop_with_its_own_norms(tmp_path, net):
-    torch.manual_seed(3)
-    picture = torch.rand(1, 3, 20, 20)
-    x = dsd.imresize(picture, size=(322, 325)).clamp(0, 1)
+    x = dsd.imresize(torch.rand(1, 3, 20, 20), size=(322, 325)).clamp(0, 1)
     Image.fromarray(dsd.to_array(x)).save(tmp_path / "a.png")
-    preset = Preset(epochs=1, crops=2)
-    pool = train_psi.make_pool([tmp_path / "a.png"], preset, 4, Accelerator(cpu=True))
-    crops = train_psi.random_crops(
-        dsd.load_image(tmp_path / "a.png"), 2, torch.Generator().manual_seed(0)
+    pool = train_psi.make_pool(
+        [tmp_path / "a.png"], Preset(epochs=1, crops=1), 4, Accelerator(cpu=True)
     )
-    torch.testing.assert_close(pool["norms"][0], dsd.dsd_norm(crops, net, PSI_LAYERS, alpha=4))
-    expected = dsd.imresize(crops, scale=1 / 4)
-    torch.testing.assert_close(pool["small"][0].float(), expected, rtol=1e-3, atol=1e-3)
+    generator = torch.Generator().manual_seed(0)
+    for side, parts in train_psi.PARTS.items():
+        x = dsd.load_image(tmp_path / "a.png")
+        crops = train_psi.random_crops(x, side, parts, generator)
+        norms = dsd.dsd_norm(crops, net, PSI_LAYERS, alpha=4)
+        torch.testing.assert_close(pool[f"norms{side}"][0], norms)
+        small = dsd.imresize(crops, scale=1 / 4)
+        torch.testing.assert_close(pool[f"small{side}"][0].float(), small, rtol=1e-3, atol=1e-3)
+
+
+def test_a_step_shows_crops_of_one_size_as_many_as_take_one_place(pool):
+    generator, seen = torch.Generator().manual_seed(0), set()
+    for _ in range(30):
+        small, norms = train_psi.draw(pool, torch.tensor([1, 4]), generator)
+        assert len(small) == len(norms)
+        contrast = small.std(dim=(1, 2, 3)) / 12**-0.5  # of a uniform distribution
+        torch.testing.assert_close(norms[:, 0], contrast.square(), rtol=0.15, atol=0)
+        seen.add((small.shape[2], len(small) // 2))
+    assert seen == {(side // 10, parts) for side, parts in train_psi.PARTS.items()}
 
 
 def test_training_lowers_the_error_on_pictures_it_never_sees(pool, tmp_path):
@@ -66,8 +85,8 @@ def test_training_lowers_the_error_on_pictures_it_never_sees(pool, tmp_path):
 def test_pictures_kept_out_do_not_change_the_weights(pool, tmp_path):
     first, _ = run(pool, tmp_path / "a")
     changed = {k: v.clone() for k, v in pool.items()}
-    changed["small"][9] = 0
-    changed["norms"][9] = 7
+    for name in changed:
+        changed[name][9] = 7
     second, _ = run(changed, tmp_path / "b")
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -99,7 +118,8 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_unbroken_one(
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(pool, tmp_path):
-    pool["norms"][:, :, 1] = torch.nan
+    for side in train_psi.PARTS:
+        pool[f"norms{side}"][:8, :, 1] = torch.nan
     with pytest.raises(FloatingPointError, match="epoch 0: the loss is not finite"):
         run(pool, tmp_path)
     assert not (tmp_path / "checkpoint.pt").exists()
