@@ -676,7 +676,7 @@ def test_a_progress_bar_on_a_terminal(here, capsys, monkeypatch):
         terminal = Terminal()
         monkeypatch.setattr(sys, "stderr", terminal)
         assert command_line.main([*command, *(["--quiet"] if quiet else [])]) == 0
-        assert ("2/2" in terminal.getvalue()) is not quiet
+        assert ("0/2" in terminal.getvalue()) is not quiet
 
 
 def test_accelerate_splits_the_pictures_over_processes(here):
