@@ -8,6 +8,8 @@ Needs published 4× outputs on Set5 and Set14, and their truths, in ``$DSD_DATA/
 SRResNet,SRGAN}/<name>.webp``. The layer is relu3_1.
 
 - ``standing``: ‖DSD‖ of every output next to that of its truth (about 3 minutes on one core).
+  SRGAN's outputs have lost some contrast, which alone lowers ‖DSD‖; so they are measured as they
+  are and with the contrast of the network's input restored. The other two start from the latter.
 - ``path``: the paper's experiment, 5000 steps of gradient descent on ‖DSD₄‖ from a GAN's output,
   and 2000 from a smooth one, with measures and pictures on the way (about 10 minutes).
 - ``levels``: from both systems on all 19 pictures, down or up to given multiples of the truth's
@@ -31,7 +33,7 @@ from tqdm import tqdm
 
 import dsd_lib as dsd
 from data_scripts.dsd_extremes import looks
-from data_scripts.dsd_histogram import rounded
+from data_scripts.dsd_histogram import ALPHAS, LAYERS, norms, rounded
 from data_scripts.fingerprint import finest
 from data_scripts.results import RESULTS, write_atomically, write_result
 from dsd_lib.baselines import psnr, shift_tolerant_lpips
@@ -39,26 +41,44 @@ from dsd_lib.datasets import data_folder, list_pictures
 from dsd_lib.natural_scenes import niqe
 
 LAYER, ALPHA = "relu3_1", 4
-SYSTEMS = ("SRGAN", "SRResNet", "EDSR")
-STARTS = ("SRGAN", "SRResNet")  # a GAN and, for contrast, the same network trained on squared error
-LAYERS = ("relu1_2", "relu2_1", "relu2_2", "relu3_1")  # of the standing
+PUBLISHED = ("SRGAN", "SRResNet", "EDSR")
+GAN, SMOOTH = "SRGAN restored", "SRResNet"  # one network, trained with a GAN and on squared error
+SYSTEMS = ("SRGAN", GAN, "SRResNet", "EDSR")
+STARTS = (GAN, SMOOTH)
 SIDE, SHOWN = 192, 128  # the central crop that is changed, and what is kept of it as a picture
 # Not in the paper. With 10, a third of the norm is left after about 500 steps, as in Fig. 6.
 STEP_SIZE = 10.0
 PATH_PICTURE = "comic"
 MARKS = (0, 10, 25, 50, 100, 200, 350, 500, 750, 1000, 1500, 2000, 3000, 4000, 5000)
-STEPS = {"SRGAN": 5000, "SRResNet": 2000}  # the paper's 5000 from the GAN's output
+STEPS = {GAN: 5000, SMOOTH: 2000}  # the paper's 5000 from the GAN's output
 SHOTS = (0, 25, 50, 100, 200, 500, 1000, 2000, 5000)  # those of MARKS kept as pictures
-LEVELS = (1.5, 1.25, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)  # of the truth's ‖DSD₄‖
-LEVEL_STEP_SIZE = 20.0  # there only the places on the path matter, not how long it takes
+LEVELS = (1.5, 1.25, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)  # multiples of the truth's ‖DSD₄‖
+LEVEL_STEP_SIZE = 30.0  # there only the places on the path matter, not how long it takes
 MOST_STEPS = 800
 LEVEL_PICTURES = ("baboon", "butterfly", "zebra")
 SEED = 0
 
 
 def pictures(name: str, folder: Path) -> dict[str, Tensor]:
-    """The truth and the outputs of all systems for one picture, ``(1, 3, H, W)`` each."""
-    return {s: dsd.load_image(folder / s / f"{name}.webp") for s in ("HR", *SYSTEMS)}
+    """The truth, ``HR``, and what each of ``SYSTEMS`` made of it, ``(1, 3, H, W)`` each."""
+    out = {s: dsd.load_image(folder / s / f"{name}.webp") for s in ("HR", *PUBLISHED)}
+    slope, offset = line(out["SRGAN"], out["HR"])
+    out[GAN] = ((out["SRGAN"] - offset) / slope).clamp(0, 1)
+    return {s: out[s] for s in ("HR", *SYSTEMS)}
+
+
+def line(x: Tensor, truth: Tensor) -> tuple[float, float]:
+    """Slope and offset of ``x↓4`` over ``truth↓4``, which is what the networks were given.
+
+    A slope below 1 is a loss of contrast at scales where nothing had to be guessed.
+
+    >>> y = dsd.sample_images()["cat"]
+    >>> [round(v, 3) for v in line(0.9 * y + 0.05, y)]
+    [0.9, 0.05]
+    """
+    a, b = (dsd.imresize(z, scale=1 / 4).flatten() for z in (x, truth))
+    slope = (((a - a.mean()) * (b - b.mean())).sum() / (b - b.mean()).square().sum()).item()
+    return slope, (a.mean() - slope * b.mean()).item()
 
 
 def middle(x: Tensor, side: int) -> Tensor:
@@ -200,21 +220,25 @@ def sheet(rows: Sequence[Sequence[Tensor]], quality: int = 85) -> bytes:
     return buffer.getvalue()
 
 
-@torch.no_grad()
 def standing(names: Sequence[str], folder: Path, net: dsd.Backbone) -> dict:
     """‖DSD₂‖ and ‖DSD₄‖ of the truth and of every system's output, of whole pictures.
 
     Returns:
-        ``"2"`` and ``"4"`` -> system -> layer -> a value a picture.
+        ``norms``: ``"2"`` and ``"4"`` -> system -> layer -> a value a picture; ``slopes``: system
+        -> the first number of :func:`line`, a value a picture.
     """
-    out = {str(a): {s: {k: [] for k in LAYERS} for s in ("HR", *SYSTEMS)} for a in (2, 4)}
+    systems = ("HR", *SYSTEMS)
+    out = {str(a): {s: {k: [] for k in LAYERS} for s in systems} for a in ALPHAS}
+    slopes = {s: [] for s in SYSTEMS}
     for name in tqdm(names):
-        for system, x in pictures(name, folder).items():
-            for alpha in (2, 4):
-                values = dsd.dsd_norm(x, net, LAYERS, alpha)[0].tolist()
+        made = pictures(name, folder)
+        for system, x in made.items():
+            for alpha, values in norms(x, net).items():
                 for layer, value in zip(LAYERS, values, strict=True):
-                    out[str(alpha)][system][layer].append(value)
-    return out
+                    out[alpha][system][layer].append(value)
+        for system in SYSTEMS:
+            slopes[system].append(line(made[system], made["HR"])[0])
+    return {"norms": out, "slopes": slopes}
 
 
 def path(
@@ -323,7 +347,7 @@ def main() -> None:
     data = "published 4× outputs on Set5 and Set14, 19 pictures"
     name, sheet_bytes = f"minimize_dsd_{args.what}", None
     if args.what == "standing":
-        out = {"layers": LAYERS, "names": names, "norms": standing(names, folder, net)}
+        out = {"layers": LAYERS, "names": names, **standing(names, folder, net)}
     elif args.what == "path":
         out, sheet_bytes = run_path(folder, net, PATH_PICTURE)
         out |= common
