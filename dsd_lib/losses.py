@@ -5,6 +5,7 @@ Functions take ``x`` and ``y`` of shape ``(N, 3, H, W)`` in [0, 1] and give one 
 Only the perceptual distance compares position by position; the others compare distributions.
 """
 
+import math
 import numbers
 from collections.abc import Callable, Iterable
 from typing import ClassVar
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 
 from dsd_lib.backbones import LARGE_PICTURE, Backbone
 from dsd_lib.descriptor import DEFAULT_LAYERS, check_descriptor, unchecked_dsd
-from dsd_lib.gram import feature_grams, full_precision
-from dsd_lib.images import check_pair
+from dsd_lib.gram import feature_grams, full_precision, gram_matrix
+from dsd_lib.images import check_images, check_pair
 from dsd_lib.resize import imresize
+from dsd_lib.shared_pass import shared_pass
 
 Description = dict[str, Tensor]  # what stands for a picture at each layer: maps, Grams or DSDs
 
@@ -182,7 +184,10 @@ def projected_distribution_distance(
     layers = net.check_layers(layers)
     _check(x, y, net, layers, check_range)
     a, b = _describe_pair(lambda z: net(z, layers, check_range=False), x, y)
+    return _projected(a, b)
 
+
+def _projected(a: Description, b: Description) -> Tensor:
     def sort(f: Tensor) -> Tensor:
         return full_precision(f).flatten(2).sort(dim=2).values
 
@@ -214,11 +219,15 @@ def contextual_distance(
     tensor([0.0543])
     """
     layers = net.check_layers(layers)
-    if not (isinstance(bandwidth, numbers.Real) and bandwidth > 0):
-        raise ValueError(f"bandwidth: expected a number above 0, got {bandwidth!r}")
+    _check_bandwidth(bandwidth)
     _check(x, y, net, layers, check_range)
     a, b = _describe_pair(lambda z: net(z, layers, check_range=False), x, y)
     return sum(_contextual(a[k], b[k], bandwidth) for k in a)
+
+
+def _check_bandwidth(bandwidth: float) -> None:
+    if not (isinstance(bandwidth, numbers.Real) and bandwidth > 0):
+        raise ValueError(f"bandwidth: expected a number above 0, got {bandwidth!r}")
 
 
 def _contextual(f: Tensor, g: Tensor, bandwidth: float, eps: float = 1e-5) -> Tensor:
@@ -428,3 +437,212 @@ class ContextualLoss(_Distance):
     ) -> None:
         options = {"layers": layers, "bandwidth": bandwidth, "check_range": check_range}
         super().__init__(net, reduction, **options)
+
+
+class RestorationLoss(nn.Module):
+    """What trains a restoration network: reconstruction, perceptual and distribution terms (Eq. 6).
+
+    ``w₁·‖x̂ - x‖₁ + w₂·perceptual_distance(x̂, x) + w₃·distribution(x̂, x)``, each the mean over the
+    batch and equal to the public function's. They come from one network pass a scale for prediction
+    and target together, and the target has no graph. A term of weight 0 is not computed.
+
+    Args:
+        net: the feature network.
+        distribution: "dsd", "style", "multiscale_style", "projected_distribution", "contextual" or
+            None.
+        layers: the distribution term's layers.
+        alpha: the factor between the two scales of "dsd" and "multiscale_style".
+        bandwidth: h of "contextual".
+        weights: of reconstruction, perceptual and distribution term, 0 or more. The paper's 100 is
+            for DSD with VGG-19; :meth:`calibrate` finds the weight for another term or network.
+
+    Attributes:
+        weights: the three weights; may be set.
+
+    Raises:
+        ValueError: an unknown distribution or layer, or options or weights out of range.
+
+    Source: Eq. (6); chapters 8 and 9 of the book.
+
+    >>> from dsd_lib import load_backbone
+    >>> loss = RestorationLoss(load_backbone(), "style", layers=["relu2_1"])
+    >>> prediction, target = torch.rand(2, 1, 3, 32, 32)
+    >>> sorted(loss(prediction.requires_grad_(), target))
+    ['distribution', 'perceptual', 'reconstruction', 'total']
+    """
+
+    higher_is_better = False
+    value_range = (0.0, float("inf"))
+
+    def __init__(
+        self,
+        net: Backbone,
+        distribution: str | None = "dsd",
+        *,
+        layers: Iterable[str] = DEFAULT_LAYERS,
+        alpha: float = 2,
+        bandwidth: float = 0.5,
+        weights: tuple[float, float, float] = (1.0, 1.0, 100.0),
+    ) -> None:
+        super().__init__()
+        if distribution is not None and distribution not in _DISTRIBUTIONS:
+            raise ValueError(
+                f"distribution: expected one of {', '.join(_DISTRIBUTIONS)} or None, "
+                f"got {distribution!r}"
+            )
+        _check_bandwidth(bandwidth)
+        self.net, self.distribution = net, distribution
+        self.layers = check_descriptor(net, layers, alpha)
+        self.alpha, self.bandwidth, self.weights = alpha, bandwidth, weights
+
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """The weights of reconstruction, perceptual and distribution term."""
+        return self._weights
+
+    @weights.setter
+    def weights(self, weights: tuple[float, float, float]) -> None:
+        numeric = all(isinstance(w, numbers.Real) and 0 <= w < math.inf for w in weights)
+        if len(weights) != 3 or not numeric:
+            raise ValueError(f"weights: expected three numbers of 0 or more, got {weights!r}")
+        self._weights = tuple(float(w) for w in weights)
+
+    def forward(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The terms, not yet weighted, and their weighted sum ``"total"``; each a single number.
+
+        Args:
+            prediction: ``(N, 3, H, W)``, about in [0, 1]; its values are not checked.
+            target: of the same shape, in [0, 1]; gets no gradient.
+
+        Raises:
+            TypeError, ValueError: the two are no such batches, too small, or differ in shape or
+                device.
+        """
+        _, perceptual, distribution = self.weights
+        terms = self._terms(prediction, target, perceptual > 0, distribution > 0)
+        total = sum(w * term for w, term in zip(self.weights, terms.values(), strict=True))
+        return {**terms, "total": total}
+
+    def _terms(
+        self, prediction: Tensor, target: Tensor, perceptual: bool, distribution: bool
+    ) -> dict[str, Tensor]:
+        """The terms, those not asked for 0."""
+        distribution = distribution and self.distribution is not None
+        scaled = distribution and self.distribution in _SCALED
+        layers = (self.layers if distribution else ()) + (self.net.last_conv,) * perceptual
+        layers = tuple(dict.fromkeys(layers))  # each once
+        prediction, target = self._check_pair(prediction, target, layers, scaled)
+        zero = prediction.new_zeros(())
+        terms = {"reconstruction": F.l1_loss(prediction, target)}
+        terms |= {"perceptual": zero, "distribution": zero}
+        if not layers:
+            return terms
+        count = len(prediction)
+        both = torch.cat([prediction, target])
+        a, b = shared_pass(self.net, both, count, layers)
+        if perceptual:
+            last = self.net.last_conv
+            difference = _mean_absolute_difference({last: a[last]}, {last: b[last]})
+            terms["perceptual"] = difference.mean()
+        if distribution:
+            fine = tuple({k: maps[k] for k in self.layers} for maps in (a, b))
+            coarse = ()
+            if scaled:
+                small = imresize(both, scale=1 / self.alpha)
+                coarse = shared_pass(self.net, small, count, self.layers)
+            terms["distribution"] = self._distance(*fine, *coarse).mean()
+        return terms
+
+    def _distance(self, *maps: Description) -> Tensor:
+        """The distribution term from maps of prediction and target, then those at x↓α: ``(N,)``."""
+        if self.distribution == "projected_distribution":
+            return _projected(*maps)
+        if self.distribution == "contextual":
+            a, b = maps
+            return sum(_contextual(a[k], b[k], self.bandwidth) for k in self.layers)
+        grams = [{k: gram_matrix(f) for k, f in part.items()} for part in maps]
+        if self.distribution == "dsd":
+            a, b, small_a, small_b = grams
+            grams = [
+                {k: a[k] - small_a[k] for k in self.layers},
+                {k: b[k] - small_b[k] for k in self.layers},
+            ]
+        scales = [grams[i : i + 2] for i in range(0, len(grams), 2)]
+        return sum(_mean_absolute_difference(a, b) for a, b in scales)
+
+    def _check_pair(
+        self, prediction: Tensor, target: Tensor, layers: tuple[str, ...], scaled: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The two in full precision, the target without graph, after checking them."""
+        min_side, why = self.net.min_side(layers) if layers else (1, "")
+        if scaled:
+            coarse = self.net.min_side(self.layers, self.alpha)
+            min_side, why = max((min_side, why), coarse)
+        for name, x in (("prediction", prediction), ("target", target)):
+            check_images(x, name=name, min_side=min_side, why=why, check_range=False)
+        for what in ("shape", "device"):
+            a, b = getattr(prediction, what), getattr(target, what)
+            if a != b:
+                a, b = (tuple(v) if what == "shape" else v for v in (a, b))
+                raise ValueError(
+                    f"expected prediction and target of the same {what}, got {a} and {b}"
+                )
+        return full_precision(prediction), full_precision(target.detach())
+
+    @torch.no_grad()
+    def calibrate(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+        """Set the distribution term's weight so that on average it equals the perceptual term.
+
+        This is the rule of Table 3. The pairs should be what training begins with: predictions of
+        the network it starts from, and their targets.
+
+        Args:
+            pairs: batches ``(prediction, target)``; every picture counts alike.
+
+        Returns:
+            the new weight of the distribution term.
+
+        Raises:
+            ValueError: no pairs, no distribution term, a perceptual weight of 0, or a term that is
+                0 or not finite on the pairs.
+
+        Source: section 4.1; chapter 8 of the book.
+
+        >>> from dsd_lib import load_backbone
+        >>> loss = RestorationLoss(load_backbone())
+        >>> weight = loss.calibrate([torch.rand(2, 1, 3, 32, 32)])
+        >>> weight == loss.weights[2]
+        True
+        """
+        reconstruction, perceptual, _ = self.weights
+        if self.distribution is None or perceptual == 0:
+            missing = "distribution" if self.distribution is None else "perceptual"
+            raise ValueError(f"calibrate makes two terms equal, and there is no {missing} term")
+        sums, count = {"perceptual": 0.0, "distribution": 0.0}, 0
+        for prediction, target in pairs:
+            terms = self._terms(prediction, target, perceptual=True, distribution=True)
+            for name in sums:
+                sums[name] += terms[name].item() * len(prediction)
+            count += len(prediction)
+        if count == 0:
+            raise ValueError("pairs: expected at least one (prediction, target), got none")
+        for name, value in sums.items():
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(
+                    f"the {name} term is {value / count:g} on average over {count} pictures, so "
+                    "that no weight makes the terms equal"
+                )
+        weight = perceptual * sums["perceptual"] / sums["distribution"]
+        self.weights = (reconstruction, perceptual, weight)
+        return weight
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return (
+            f"distribution={self.distribution!r}, layers={self.layers}, alpha={self.alpha:g}, "
+            f"bandwidth={self.bandwidth:g}, weights={self.weights}"
+        )
+
+
+_SCALED = ("dsd", "multiscale_style")
+_DISTRIBUTIONS = (*_SCALED, "style", "projected_distribution", "contextual")

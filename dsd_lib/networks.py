@@ -1,0 +1,225 @@
+"""The restoration network: xSRResNet, for super-resolution and, at scale 1, for deblurring."""
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from dsd_lib.images import check_images
+
+SCALES = (1, 2, 4)
+SLOPE = 0.1  # of the leaky ReLUs outside the residual blocks
+SMALL_START = 0.1  # factor on the first weights of whatever is added to something
+
+
+class XUnit(nn.Module):
+    """An activation that looks around: ``f · sigmoid(depthwise 7×7 convolution of f)``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+
+    def forward(self, f: Tensor) -> Tensor:
+        """``(N, C, H, W)`` -> the same shape."""
+        return f * torch.sigmoid(self.conv(f))
+
+
+class XBlock(nn.Module):
+    """``f + conv3(xUnit(conv3(f)))``, without batch normalization."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            XUnit(channels),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        )
+
+    def forward(self, f: Tensor) -> Tensor:
+        """``(N, C, H, W)`` -> the same shape."""
+        return f + self.body(f)
+
+
+class XSRResNet(nn.Module):
+    """xSRResNet: what it computes is added to the bilinearly enlarged input.
+
+    A 5×5 convolution, residual blocks with xUnits, one ×2 pixel-shuffle stage for each doubling, a
+    3×3 and a 5×5 convolution. Every part works at any picture size. Of 64 channels, with the
+    receptive field in input pixels a side:
+
+    ====== ======== ============ =================
+    blocks scale    parameters   receptive field
+    ====== ======== ============ =================
+    10     4        1,111,299    109 or 110
+    10     2          963,587    110
+    10     1          815,875    111
+    5      4          726,659    59 or 60
+    5      2          578,947    60
+    5      1          431,235    61
+    ====== ======== ============ =================
+
+    First weights are He's, those of the last convolution of each block and of the network a tenth
+    of them, so that a new network is near to bilinear enlargement. (The authors' are all He's.)
+
+    Attributes:
+        scale: the factor from input to output sides: 4, 2, or 1 for deblurring.
+        blocks: number of residual blocks; the paper's are 10, and 5 for Table 3.
+        channels: width of every layer.
+        record: what :func:`save_network` was told about the training; empty in a new network.
+
+    Raises:
+        ValueError: another scale, or ``blocks`` or ``channels`` not a positive whole number.
+
+    Source: section 4 (architecture of Kligvasser et al. 2018); chapters 8 and 9 of the book.
+
+    >>> XSRResNet(scale=4, blocks=5)(torch.rand(1, 3, 10, 13)).shape
+    torch.Size([1, 3, 40, 52])
+    """
+
+    def __init__(self, scale: int, blocks: int = 10, channels: int = 64) -> None:
+        super().__init__()
+        if isinstance(scale, bool) or scale not in SCALES:
+            raise ValueError(f"scale: expected one of {SCALES}, got {scale!r}")
+        for name, value in (("blocks", blocks), ("channels", channels)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: expected a positive whole number, got {value!r}")
+        self.scale, self.blocks, self.channels = int(scale), blocks, channels
+        self.record: dict[str, object] = {}
+        self.head = nn.Sequential(nn.Conv2d(3, channels, 5, padding=2), nn.LeakyReLU(SLOPE))
+        self.body = nn.Sequential(*(XBlock(channels) for _ in range(blocks)))
+        stages = []
+        for _ in range(int(math.log2(scale))):
+            stages += [
+                nn.Conv2d(channels, 4 * channels, 3, padding=1),
+                nn.PixelShuffle(2),
+                nn.LeakyReLU(SLOPE),
+            ]
+        self.enlarge = nn.Sequential(*stages)
+        self.tail = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv2d(channels, 3, 5, padding=2),
+        )
+        self._first_weights()
+        self.to(memory_format=torch.channels_last)
+
+    def _first_weights(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        with torch.no_grad():
+            for last in (*(block.body[-1] for block in self.body), self.tail[-1]):
+                last.weight.mul_(SMALL_START)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, 3, h, w)`` in [0, 1] -> ``(N, 3, h·scale, w·scale)``, about in [0, 1].
+
+        Values are not checked, and the result is not clamped: its overshoot teaches the network.
+
+        Raises:
+            TypeError, ValueError: ``x`` is no batch of RGB pictures.
+        """
+        check_images(x, check_range=False)
+        x = x.contiguous(memory_format=torch.channels_last)
+        f = self.tail(self.enlarge(self.body(self.head(x))))
+        if self.scale == 1:
+            return x + f
+        return F.interpolate(x, scale_factor=float(self.scale), mode="bilinear") + f
+
+    def extra_repr(self) -> str:
+        """The configuration."""
+        return f"scale={self.scale}, blocks={self.blocks}, channels={self.channels}"
+
+
+def save_network(net: XSRResNet, path: str | Path, **record: object) -> None:
+    """Write a network in half precision, with its configuration and record in the metadata.
+
+    The file appears whole or not at all.
+
+    Args:
+        net: the network; one that ``torch.compile`` wrapped is unwrapped.
+        path: the ``.safetensors`` file.
+        record: whatever tells how it was trained: anything that JSON can hold.
+
+    Raises:
+        TypeError: another kind of network, or a record that JSON cannot hold.
+        ValueError: a weight is not finite in half precision.
+
+    Source: chapters 8 and 9 of the book.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_network(XSRResNet(2, blocks=1, channels=8), f"{folder}/a.safetensors", steps=0)
+    ...     load_network(f"{folder}/a.safetensors").record
+    {'steps': 0}
+    """
+    net = getattr(net, "_orig_mod", net)
+    if not isinstance(net, XSRResNet):
+        raise TypeError(f"net: expected an XSRResNet, got {type(net).__name__}")
+    tensors = {k: v.detach().half().cpu().contiguous() for k, v in net.state_dict().items()}
+    bad = [k for k, v in tensors.items() if not v.isfinite().all()]
+    if bad:
+        raise ValueError(f"expected weights that are finite in half precision; {bad[0]} is not")
+    metadata = {"config": json.dumps(_config(net)), "record": json.dumps(record)}
+    data = safetensors.torch.save(tensors, metadata=metadata)
+    path = Path(path)
+    # Written beside its place and moved there: a run that is killed leaves no half file.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).chmod(0o644)  # mkstemp makes it readable by its owner only
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def load_network(path: str | Path) -> XSRResNet:
+    """A network written by :func:`save_network`: on the CPU, in float32, frozen, in eval mode.
+
+    Its ``record`` is what was stored. To train it further, call ``requires_grad_()`` and
+    ``train()``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is damaged or holds another network.
+
+    Source: chapters 8 and 9 of the book.
+
+    >>> load_network("no-such-network.safetensors")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: no network at no-such-network.safetensors
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no network at {path}")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected a safetensors file, got {error}") from error
+    try:
+        config, record = json.loads(metadata["config"]), json.loads(metadata["record"])
+        net = XSRResNet(**config)
+        net.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: expected a network of save_network, got {error!r}") from error
+    net.record = record
+    return net.requires_grad_(False).eval()
+
+
+def _config(net: XSRResNet) -> dict[str, int]:
+    return {"scale": net.scale, "blocks": net.blocks, "channels": net.channels}
