@@ -121,7 +121,9 @@ def save_psi(psi: Psi, path: str | Path) -> None:
         if not k.endswith("num_batches_tracked")
     }
     metadata = {"alpha": f"{psi.alpha:g}", "layers": " ".join(psi.layers)}
-    safetensors.torch.save_file(tensors, path, metadata=metadata)
+    part = Path(f"{path}.part")  # so that nobody ever sees half a file
+    part.write_bytes(safetensors.torch.save(tensors, metadata=metadata))
+    part.replace(path)
 
 
 def load_psi(alpha: float = 4, weights: str | Path | None = None) -> Psi:
