@@ -48,7 +48,7 @@ AUTHORS_BANDWIDTHS = {
 COMPARED = ("perceptual", "pdl", "style", "multiscale_style", "dsd4")  # with dsd2, layer by layer
 BEST_PSNR = 100.0  # dB, in place of the infinity of two equal pictures
 KEPT_PICTURES = 1000  # a set with more keeps its statistics and not its pictures' values
-DEQUANTIZED = 8  # pictures
+DEQUANTIZED = 4  # pictures of one reference, spread over its versions
 DRAWS = 500  # of the bootstrap; seven references give 1716 different draws
 DATA = {
     "live": "LIVE release 2, 7 references (JPEG, white noise, blur, fast fading)",
@@ -361,7 +361,7 @@ def evaluate(name: str, draws: int) -> None:
         cache = Cache(runs / f"full_reference_{name}_{settings_key(names)}.jsonl")
         values = measure(groups, net, names, cache, folder)
         first = next(iter(groups))
-        some = {first: groups[first][:DEQUANTIZED]}
+        some = {first: groups[first][:: max(1, len(groups[first]) // DEQUANTIZED)][:DEQUANTIZED]}
         key = settings_key(names, "dequantized")
         again = Cache(runs / f"full_reference_{name}_{key}.jsonl")
         changed = measure(some, net, names, again, folder, dequantize)
