@@ -69,12 +69,9 @@ def raw_values(x: Tensor, net: dsd.Backbone) -> Values:
     return values
 
 
-def psi_values(x: Tensor, psis: dict[int, Predictor]) -> Values:
-    """ψ's prediction of the clean picture's norms, ``psi2`` and ``psi4``."""
-    return {
-        f"psi{alpha}": psi(dsd.imresize(x, scale=1 / alpha))[0].tolist()
-        for alpha, psi in psis.items()
-    }
+def psi_values(x: Tensor, alpha: int, psi: Predictor) -> Values:
+    """ψ's prediction of the clean picture's norms, ``psi2`` or ``psi4``."""
+    return {f"psi{alpha}": psi(dsd.imresize(x, scale=1 / alpha))[0].tolist()}
 
 
 def measure_pictures(
@@ -372,6 +369,12 @@ def raw_fingerprint() -> str:
     return fingerprint(*(Path(m.__file__) for m in modules), *map(inspect.getsource, functions))
 
 
+def psi_fingerprint(alpha: int) -> str:
+    """Names ψ's weights and the code of :func:`psi_values`."""
+    modules = (dsd.noreference, dsd.resize)
+    return fingerprint(psi_file(alpha), *(Path(m.__file__) for m in modules))
+
+
 def analyze(
     rated_set: RatedSet,
     values: dict[Path, Values],
@@ -408,16 +411,23 @@ def evaluate(name: str, draws: int, prepare: bool) -> None:
         raw = measure_pictures(pictures, folder, cache, lambda x: raw_values(x, net), device)
         if prepare:
             return
-        predictors = {alpha: psi_predictors.load_predictors(alpha, net) for alpha in ALPHAS}
-        psis = {alpha: p.pop("psi").to(device) for alpha, p in predictors.items()}
-        files = {alpha: fingerprint(psi_file(alpha)) for alpha in ALPHAS}
-        code = (Path(dsd.noreference.__file__), Path(dsd.resize.__file__))
-        cache = Cache(runs / f"psi_{name}_{fingerprint(*files.values(), *code)}.jsonl")
-        psi = measure_pictures(pictures, folder, cache, lambda x: psi_values(x, psis), device)
-    values = {p: raw[p] | psi[p] for p in pictures}
+        values = {picture: dict(raw[picture]) for picture in pictures}
+        simple = {}
+        for alpha in ALPHAS:
+            simple[alpha] = psi_predictors.load_predictors(alpha, net)
+            psi = simple[alpha].pop("psi").to(device)
+            cache = Cache(runs / f"psi{alpha}_{name}_{psi_fingerprint(alpha)}.jsonl")
+            found = measure_pictures(
+                pictures, folder, cache, lambda x, a=alpha, f=psi: psi_values(x, a, f), device
+            )
+            for picture in pictures:
+                values[picture] |= found[picture]
     results.write_result(
         f"no_reference_{name}",
-        {"psi_files": files, **analyze(rated_set, values, predictors, draws)},
+        {
+            "psi_files": {alpha: fingerprint(psi_file(alpha)) for alpha in ALPHAS},
+            **analyze(rated_set, values, simple, draws),
+        },
         data=f"{DATA[name]}: {len(pictures)} pictures",
         network="vgg16",
         started=started,

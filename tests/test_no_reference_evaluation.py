@@ -83,7 +83,9 @@ def test_the_measure_is_the_librarys(net, simple, astronaut):
     x, picture = astronaut[..., 20:116, 20:212], Path("a.png")
     psis = {alpha: Psi(alpha).eval() for alpha in (2, 4)}
     with torch.no_grad():
-        values = {picture: script.raw_values(x, net) | script.psi_values(x, psis)}
+        values = {picture: script.raw_values(x, net)}
+        for alpha, psi in psis.items():
+            values[picture] |= script.psi_values(x, alpha, psi)
         found = script.measures(values, script.predictions(values, simple, {}))
         for alpha in (2, 4):
             for name, predictor in [("psi", psis[alpha]), ("line", simple[alpha]["line"])]:
@@ -265,7 +267,9 @@ def test_stored_values_can_be_measured_again(stored, net):
         picture = rows[index].picture
         x = dsd.load_image(picture)
         with torch.no_grad():
-            values = {picture: script.raw_values(x, net) | script.psi_values(x, psis)}
+            values = {picture: script.raw_values(x, net)}
+            for alpha, psi in psis.items():
+                values[picture] |= script.psi_values(x, alpha, psi)
             found = script.measures(values, script.predictions(values, predictors, {}))
         for measure, value in found.items():
             again = value[picture]
