@@ -92,6 +92,8 @@ def test_every_loss_trains(loss, data, tmp_path, monkeypatch):
     record = smoke(monkeypatch, tmp_path, "sr", loss, "--start", start, "--steps", 1)
     assert record["loss"] == loss and record["steps"] == 1
     assert (record["weights"][2] > 0) == (loss != "perceptual")
+    expected = {"perceptual": None, "contextual": ["relu3_1"]}
+    assert record["layers"] == expected.get(loss, ["relu2_1", "relu2_2", "relu3_1"])
 
 
 def test_deblurring_on_random_kernels_and_on_pairs(data, tmp_path, monkeypatch):
