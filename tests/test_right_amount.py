@@ -169,7 +169,8 @@ def test_reach_stops_at_the_first_picture_past_the_target(net: dsd.Backbone, sma
     found = minimize_dsd.reach(small, net, targets, most=12)
     assert set(found) == set(targets[:3])  # the last is out of reach in 12 steps
     assert 0 < found[targets[0]][0] < found[targets[1]][0]
-    path = {up: list(minimize_dsd.descend(small, net, 12, up=up, step_size=20)) for up in (0, 1)}
+    size = minimize_dsd.LEVEL_STEP_SIZE
+    path = {up: list(minimize_dsd.descend(small, net, 12, up=up, step_size=size)) for up in (0, 1)}
     for target, (step, x) in found.items():
         up = target > value
         assert torch.equal(x, path[up][step][2])
@@ -203,6 +204,8 @@ def tiny_set(tmp_path, small: Tensor):
     """One picture in the layout of the data set: a truth, and 'outputs', two of them alike."""
     for system, sigma in (("HR", 0), ("SRGAN", 0.7), ("SRResNet", 1.5), ("EDSR", 1.5)):
         x = dsd_histogram.gaussian_blur(small, sigma) if sigma else small
+        if system == "SRGAN":
+            x = 0.9 * x + 0.05  # less contrast, as in the published outputs
         (tmp_path / system).mkdir()
         Image.fromarray(dsd.to_array(x)).save(tmp_path / system / "face.webp", lossless=True)
     return tmp_path
@@ -210,12 +213,24 @@ def tiny_set(tmp_path, small: Tensor):
 
 def test_standing_of_known_pictures(net: dsd.Backbone, tiny_set) -> None:
     out = minimize_dsd.standing(["face"], tiny_set, net)
-    assert list(out) == ["2", "4"] and list(out["4"]) == ["HR", *minimize_dsd.SYSTEMS]
+    assert list(out["norms"]) == ["2", "4"]
+    assert list(out["norms"]["4"]) == ["HR", *minimize_dsd.SYSTEMS]
     with torch.no_grad():
         x = dsd.load_image(tiny_set / "HR" / "face.webp")
         expected = dsd.dsd_norm(x, net, ["relu2_1"], 2).item()
-    assert out["2"]["HR"]["relu2_1"] == [pytest.approx(expected, rel=1e-4)]
-    assert out["2"]["EDSR"] == out["2"]["SRResNet"] != out["2"]["SRGAN"]
+    assert out["norms"]["2"]["HR"]["relu2_1"] == [pytest.approx(expected, rel=1e-4)]
+    assert out["norms"]["2"]["EDSR"] == out["norms"]["2"]["SRResNet"]
+    assert out["norms"]["2"]["EDSR"] != out["norms"]["2"]["SRGAN"]
+    assert out["slopes"]["SRGAN"] == [pytest.approx(0.9, abs=0.03)]
+    assert out["slopes"][minimize_dsd.GAN] == [pytest.approx(1, abs=0.01)]
+
+
+def test_contrast_is_restored(pictures: dict[str, Tensor]) -> None:
+    truth = pictures["cat"]
+    slope, offset = minimize_dsd.line(0.9 * truth + 0.05, truth)
+    assert (slope, offset) == (pytest.approx(0.9, rel=1e-4), pytest.approx(0.05, rel=1e-3))
+    noisy = 0.8 * truth + 0.05 * torch.randn(truth.shape)  # too fine to matter after ↓4
+    assert minimize_dsd.line(noisy, truth)[0] == pytest.approx(0.8, abs=0.01)
 
 
 def test_middle_of_odd_sizes() -> None:
@@ -266,6 +281,7 @@ def test_stored_standing() -> None:
     assert len(out["names"]) == 19
     for systems in out["norms"].values():
         assert list(systems) == ["HR", *minimize_dsd.SYSTEMS]
+        assert list(out["slopes"]) == list(minimize_dsd.SYSTEMS)
         for layers in systems.values():
             assert list(layers) == list(minimize_dsd.LAYERS)
             assert all(len(v) == 19 and min(v) > 0 for v in layers.values())
@@ -307,7 +323,7 @@ def test_stored_standing_comes_from_the_data(net: dsd.Backbone) -> None:
     assert [f.stem for f in list_pictures(folder / "HR")] == out["names"]
     index = out["names"].index("butterfly")
     got = minimize_dsd.standing(["butterfly"], folder, net)
-    for alpha, systems in got.items():
+    for alpha, systems in got["norms"].items():
         for system, layers in systems.items():
             for layer, (value,) in layers.items():
                 expected = out["norms"][alpha][system][layer][index]
@@ -320,9 +336,9 @@ def test_stored_paths_begin_as_the_script_does(net: dsd.Backbone) -> None:
     pytest.importorskip("stlpips_pytorch", reason="the measures need stlpips-pytorch")
     out = stored("minimize_dsd_path")
     x = minimize_dsd.pictures(out["picture"], data_folder("sr_outputs"))
-    truth, start = (minimize_dsd.middle(x[s], out["side"]) for s in ("HR", "SRGAN"))
+    truth, start = (minimize_dsd.middle(x[s], out["side"]) for s in ("HR", minimize_dsd.GAN))
     steps, _ = minimize_dsd.path(start, truth, net, minimize_dsd.MARKS[:2])
-    for got, expected in zip(steps, out["paths"]["SRGAN"], strict=False):
+    for got, expected in zip(steps, out["paths"][minimize_dsd.GAN], strict=False):
         for name in ("norm", "dsd_distance", "psnr", "lpips", "niqe", "contrast"):
             assert got[name] == pytest.approx(expected[name], rel=1e-2), name
 
