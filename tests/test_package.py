@@ -58,7 +58,7 @@ except FileNotFoundError as error:
 
 
 def test_importing_it_loads_nothing_heavy():
-    heavy = {"torchvision", "matplotlib", "IPython", "scipy", "torchmetrics", "accelerate", "tqdm"}
+    heavy = {"torchvision", "matplotlib", "IPython", "scipy", "torchmetrics", "accelerate"}
     code = f"import sys; print({heavy} & set(sys.modules) or 'none')"
     assert run_without(set(), code) == "none"
 
