@@ -13,7 +13,7 @@ SRResNet,SRGAN}/<name>.webp``. The layer is relu3_1.
 - ``path``: the paper's experiment, 5000 steps of gradient descent on ‖DSD₄‖ from a GAN's output,
   and 2000 from a smooth one, with measures and pictures on the way (about 10 minutes).
 - ``levels``: from both systems on all 19 pictures, down or up to given multiples of the truth's
-  ‖DSD₄‖: where is the picture nearest to the truth, and where most natural (about 15 minutes)?
+  ‖DSD₄‖: where is the picture nearest to the truth, and where most natural (about 8 minutes)?
 
 Each writes ``book/results/minimize_dsd_<what>.json``, the last two also pictures, ``.webp``.
 Nothing is drawn at random but the noise of one control. Convolutions of the descent run in
