@@ -52,13 +52,16 @@ def to_eight_bits(x: Tensor) -> Tensor:
     return (x.clamp(0, 1) * 255).round() / 255
 
 
-def downscale(x: Tensor, factor: int = 4, *, eight_bits: bool = False) -> Tensor:
+def downscale(
+    x: Tensor, factor: int = 4, *, eight_bits: bool = False, check_range: bool = True
+) -> Tensor:
     """MATLAB's bicubic downscaling by a whole factor, clamped to [0, 1].
 
     Args:
         x: pictures ``(N, 3, H, W)`` whose sides are multiples of ``factor``.
         factor: 2 or more.
         eight_bits: round to 8 bits, as the files of the super-resolution benchmarks are.
+        check_range: False leaves out the check of the values, for which a GPU has to wait.
 
     Returns:
         ``(N, 3, H/factor, W/factor)``.
@@ -73,7 +76,7 @@ def downscale(x: Tensor, factor: int = 4, *, eight_bits: bool = False) -> Tensor
     """
     if isinstance(factor, bool) or not isinstance(factor, numbers.Integral) or factor < 2:
         raise ValueError(f"factor: expected a whole number of at least 2, got {factor!r}")
-    check_images(x, min_side=factor)
+    check_images(x, min_side=factor, check_range=check_range)
     if any(side % factor for side in x.shape[2:]):
         raise ValueError(
             f"x: expected sides that are multiples of {factor}, got {tuple(x.shape)}; "
@@ -297,7 +300,14 @@ def center_kernel(kernel: Tensor) -> Tensor:
     return centered
 
 
-def blur(x: Tensor, kernels: Tensor, *, padding: str = "reflect", gamma: float = 1.0) -> Tensor:
+def blur(
+    x: Tensor,
+    kernels: Tensor,
+    *,
+    padding: str = "reflect",
+    gamma: float = 1.0,
+    check_range: bool = True,
+) -> Tensor:
     """Correlate each picture with its kernel: ``out(p) = Σ_q kernel(q) · x(p + q)``.
 
     Args:
@@ -308,6 +318,7 @@ def blur(x: Tensor, kernels: Tensor, *, padding: str = "reflect", gamma: float =
             ``k - 1``, in which every pixel is true.
         gamma: a camera sums light, a file stores about its power 1/2.2. Values are raised to
             ``gamma`` before and to ``1/gamma`` after; 1 blurs the stored values.
+        check_range: False leaves out the check of the values, for which a GPU has to wait.
 
     Returns:
         ``(N, 3, H, W)``, with "valid" ``(N, 3, H - k + 1, W - k + 1)``.
@@ -321,7 +332,7 @@ def blur(x: Tensor, kernels: Tensor, *, padding: str = "reflect", gamma: float =
     >>> blur(torch.rand(2, 3, 16, 16), torch.full((3, 3), 1 / 9)).shape
     torch.Size([2, 3, 16, 16])
     """
-    check_images(x)
+    check_images(x, check_range=check_range)
     if not isinstance(kernels, Tensor) or not kernels.is_floating_point():
         got = kernels.dtype if isinstance(kernels, Tensor) else type(kernels).__name__
         raise TypeError(f"kernels: expected a floating-point tensor, got {got}")
@@ -356,13 +367,16 @@ def _valid(x: Tensor, size: int) -> tuple[int, int]:
     return x.shape[2] - size + 1, x.shape[3] - size + 1
 
 
-def add_noise(x: Tensor, sigma: float | Tensor, generator: torch.Generator) -> Tensor:
+def add_noise(
+    x: Tensor, sigma: float | Tensor, generator: torch.Generator, *, check_range: bool = True
+) -> Tensor:
     """Add normal noise, clamped to [0, 1].
 
     Args:
         x: pictures ``(N, 3, H, W)`` in [0, 1].
         sigma: the standard deviation where 1 is white, one number or ``(N,)``; 0 or more.
         generator: the source of randomness.
+        check_range: False leaves out the check of the values, for which a GPU has to wait.
 
     Raises:
         TypeError, ValueError: ``x`` is no such batch, or ``sigma`` of another shape or negative.
@@ -373,12 +387,12 @@ def add_noise(x: Tensor, sigma: float | Tensor, generator: torch.Generator) -> T
     >>> torch.equal(add_noise(x, 0.0, torch.Generator().manual_seed(0)), x)
     True
     """
-    check_images(x)
-    sigma = torch.as_tensor(sigma).to(x)
+    check_images(x, check_range=check_range)
+    sigma = torch.as_tensor(sigma)
     if tuple(sigma.shape) not in ((), (len(x),)) or not (sigma >= 0).all():
         raise ValueError(f"sigma: expected one number or ({len(x)},), 0 or more, got {sigma}")
     noise = torch.randn(x.shape, generator=generator, device=generator.device).to(x)
-    return (x + sigma.view(-1, 1, 1, 1) * noise).clamp(0, 1)
+    return (x + sigma.to(x).view(-1, 1, 1, 1) * noise).clamp(0, 1)
 
 
 def jpeg(x: Tensor, quality: int | Sequence[int] | Tensor, *, subsampling: str = "4:2:0") -> Tensor:
@@ -507,8 +521,8 @@ class MotionBlur:
         low, high = self.noise
         sigma = low + (high - low) * torch.rand(count, generator=generator, device=device).cpu()
         kernels = kernels.to(x)
-        y = blur(x, kernels, padding=self.padding, gamma=self.gamma)
-        y = add_noise(y, sigma, generator)
+        y = blur(x, kernels, padding=self.padding, gamma=self.gamma, check_range=False)
+        y = add_noise(y, sigma, generator, check_range=False)
         y = to_eight_bits(y) if self.eight_bits else y
         return y, {"kernel": kernels, **drawn, "sigma": sigma}
 

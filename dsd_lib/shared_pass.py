@@ -22,12 +22,13 @@ def shared_pass(
 
     Args:
         net: the feature network, frozen.
-        both: pictures ``(2·count, 3, H, W)``: predictions, then targets.
-        count: number of predictions.
+        both: pictures ``(N, 3, H, W)``: predictions, then targets.
+        count: number of predictions among them.
         layers: names out of ``net.layers``.
 
     Returns:
-        maps of the predictions and maps of the targets: layer -> ``(count, C, H', W')``.
+        maps of the predictions and maps of the targets: layer -> ``(count, C, H', W')`` and
+        ``(N - count, C, H', W')``. A gradient can be taken once, not differentiated again.
 
     Source: Eq. (6); chapter 8 of the book.
 
