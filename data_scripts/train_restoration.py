@@ -6,8 +6,9 @@
 The first command gives the start that all other losses share; it comes first. A run lives in
 ``runs/<task>_<loss>_<seed>/`` and goes on from there when it was interrupted: checkpoint, log,
 validation pictures (of the package's own, never trained on), and at the end ``network.safetensors``
-with its record. Several processes or machines:
-``accelerate launch -m data_scripts.train_restoration …``.
+with its record. Several GPUs or machines:
+``accelerate launch -m data_scripts.train_restoration …``; several processes on CPUs:
+``torchrun --nproc-per-node 2 -m data_scripts.train_restoration …``.
 
 The weight of a distribution term follows from Table 3's rule: on the start's own predictions it is
 on average as large as the perceptual term. ``--distribution-weight 100`` is the paper's for DSD.
@@ -213,7 +214,7 @@ def make_network(task: str, preset: Preset, args: argparse.Namespace, start: Pat
     if not start.is_file():
         raise FileNotFoundError(
             f"{start}: every loss but l1 starts from the L1-trained network; train it first "
-            f"(--loss l1), or name a network with --start"
+            f"(--loss l1), or name a network with --from"
         )
     net = load_network(start)
     if net.scale != SCALES[task] or net.blocks != (args.blocks or preset.blocks):
@@ -268,7 +269,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="a folder of sharp pictures to train on")
     parser.add_argument("--pairs", type=Path, help="a folder of blurry and sharp pictures")
     parser.add_argument("--pictures", type=int, help="only the first so many")
-    parser.add_argument("--start", type=Path, help="the network to start from")
+    # (torchrun would take --start for its own --start-method.)
+    parser.add_argument("--from", dest="start", type=Path, help="the network to start from")
     parser.add_argument("--folder", type=Path, help="where the run lives")
     parser.add_argument("--cache", type=Path, default=results.ROOT / "runs" / "pictures")
     parser.add_argument("--network", choices=("vgg16", "vgg19"), default="vgg16")
@@ -299,7 +301,9 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
     mixed_precision = args.mixed_precision or precision(preset)
-    accelerator = Accelerator(mixed_precision=mixed_precision)
+    # Several processes on CPUs find each other only when told that it is CPUs they run on.
+    cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    accelerator = Accelerator(cpu=cpu, mixed_precision=mixed_precision)
     net = make_network(args.task, preset, args, start)
     crops, data = make_crops(args.task, preset, args, accelerator)
     layers = tuple(args.layers or DEFAULT_LAYERS)

@@ -82,14 +82,14 @@ def test_super_resolution_l1_first_then_dsd_from_it(data, tmp_path, monkeypatch)
         smoke(monkeypatch, tmp_path, "sr", "dsd", "--distribution-weight", 2 * weight)
     with pytest.raises(ValueError, match="expected scale 4 and 2 blocks, got 4 and 1"):
         start = tmp_path / "runs" / "sr_l1_0" / "network.safetensors"
-        smoke(monkeypatch, tmp_path, "sr", "dsd", "--blocks", 2, "--start", start)
+        smoke(monkeypatch, tmp_path, "sr", "dsd", "--blocks", 2, "--from", start)
 
 
 @pytest.mark.parametrize("loss", [name for name in script.LOSSES if name not in ("l1", "dsd")])
 def test_every_loss_trains(loss, data, tmp_path, monkeypatch):
     start = tmp_path / "start.safetensors"
     save_network(XSRResNet(4, blocks=1, channels=8), start)
-    record = smoke(monkeypatch, tmp_path, "sr", loss, "--start", start, "--steps", 1)
+    record = smoke(monkeypatch, tmp_path, "sr", loss, "--from", start, "--steps", 1)
     assert record["loss"] == loss and record["steps"] == 1
     assert (record["weights"][2] > 0) == (loss != "perceptual")
     expected = {"perceptual": None, "contextual": ["relu3_1"]}
@@ -111,9 +111,19 @@ def test_deblurring_on_random_kernels_and_on_pairs(data, tmp_path, monkeypatch):
 
 
 def test_a_folder_of_pictures_in_place_of_a_data_set(data, tmp_path, monkeypatch):
+    seen = {}
+
+    def make(**options: object) -> Accelerator:
+        seen.update(options)
+        return Accelerator(**options)
+
+    monkeypatch.setattr(script, "Accelerator", make)
     more = ("--data", data / "bsds500" / "test", "--pictures", 1)
     record = smoke(monkeypatch, tmp_path, "sr", "l1", *more)
     assert record["data"] == "test, 1 pictures, bicubic downscaling by 4"
+    # Left unsaid, several processes on CPUs would each train alone.
+    gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    assert seen == {"cpu": not gpu, "mixed_precision": "no"}
 
 
 def test_the_calibrated_terms_are_equal_on_average(net):
