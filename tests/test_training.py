@@ -470,6 +470,21 @@ def test_the_first_window_has_no_checkpoint_to_name(crops, tmp_path):
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
+def test_a_gradient_that_overflows_float16_is_no_failure(tmp_path):
+    """The scaler skips such a step; a term that is not finite is a failure all the same."""
+    accelerator = SimpleNamespace(scaler=object(), reduce=lambda values, how: values)
+    norms = (torch.inf, 2.0, 4.0)
+    window = [{"total": torch.tensor(1.0), "gradient": torch.tensor(norm)} for norm in norms]
+    means = training._means(window, 3, accelerator, tmp_path / "checkpoint.pt")
+    assert means == {"total": 1.0, "gradient": 3.0}
+    window[1]["total"] = torch.tensor(torch.nan)
+    with pytest.raises(FloatingPointError, match="step 2: total = nan"):
+        training._means(window, 3, accelerator, tmp_path / "checkpoint.pt")
+    accelerator.scaler = None
+    with pytest.raises(FloatingPointError, match="step 1: gradient = inf"):
+        training._means(window, 3, accelerator, tmp_path / "checkpoint.pt")
+
+
 def test_the_gradient_is_clipped_and_logged_as_it_was(crops, tmp_path):
     norms = {}
     for clip in (None, 1e-3):
