@@ -338,12 +338,18 @@ def picture_values(rated_set: RatedSet, values: dict) -> dict:
 
 
 def compare_dequantized(values: dict, changed: dict) -> dict[str, list[float]]:
-    """Measure -> the largest relative change of a value, and Pearson's r between both."""
+    """Measure -> the largest relative change of a value, and Pearson's r between both.
+
+    A reference that was rated as a version of itself, at distance 0, is left out.
+    """
     found = {}
     for name in next(iter(changed.values())):
-        before, after = (np.array([v[key][name] for key in changed]) for v in (values, changed))
-        change = np.abs(after / before - 1).max()
-        found[name] = [float(f"{change:.3g}"), round(float(np.corrcoef(before, after)[0, 1]), 5)]
+        both = np.array([(values[key][name], changed[key][name]) for key in changed])
+        before, after = both[(both != 0).all(axis=1)].T
+        if len(before) > 1 and np.ptp(before) > 0 and np.ptp(after) > 0:
+            change = np.abs(after / before - 1).max()
+            r = float(np.corrcoef(before, after)[0, 1])
+            found[name] = [float(f"{change:.3g}"), round(r, 5)]
     return found
 
 

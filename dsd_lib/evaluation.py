@@ -349,7 +349,8 @@ def agreement_with_preferences(
         advantages: how much better the measure finds a than b; see :func:`advantage`.
         preferences: probability that people prefer a.
         references: the reference of each pair; anything that can be compared.
-        bandwidth: one more logistic, at this bandwidth, under the key ``"logistic_given"``.
+        bandwidth: one more logistic, at this bandwidth, under the key ``"logistic_given"``; NaN
+            where it takes every advantage to the same preference.
         draws: of the bootstrap.
         seed: of the bootstrap.
 
@@ -530,6 +531,8 @@ def _estimate(value: float, draws: np.ndarray) -> Estimate:
 
 
 def _pearson(x: np.ndarray, y: np.ndarray) -> float:
+    if not (np.ptp(x) > 0 and np.ptp(y) > 0):
+        return float("nan")
     # Without their means, numbers that differ little lose no digits.
     return float(stats.pearsonr(x - x.mean(), y - y.mean()).statistic)
 

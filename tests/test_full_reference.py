@@ -169,6 +169,42 @@ class TestMeasure:
         assert script.picture_values(only_pairs, {}) == {}
 
 
+def test_a_set_of_pairs_alone():
+    """PieAPP's shape: no ratings, and a reference that stands among its own versions."""
+    rng = np.random.default_rng(0)
+    names = [
+        "psnr",
+        "ssim_y",
+        *(f"{n}/{x}" for n in script.FEATURE_MEASURES for x in script.LAYERS),
+    ]
+    values, pairs, rated = {}, [], []
+    for r in (Path("sea"), Path("hill"), Path("wood")):
+        pictures = [r, *(Path(f"{r}_{i}") for i in range(4))]
+        rated += [RatedPicture(p, r, "", None, None) for p in pictures[1:]]
+        for level, picture in enumerate(pictures):
+            spread = rng.uniform(0.9, 1.1, len(names))
+            values[r, picture] = {
+                n: 50.0 - 5 * level * s if script.higher_is_better(n) else level * s
+                for n, s in zip(names, spread, strict=True)
+            }
+        for i in range(5):
+            for k in range(i + 1, 5):
+                pairs.append(RatedPair(r, pictures[i], pictures[k], 1 - 0.4 ** (k - i)))
+    rated_set = RatedSet("pieapp", tuple(rated), True, tuple(pairs))
+    assert {len(v) for v in script.versions(rated_set).values()} == {5}
+    found = script.statistics(rated_set, values, draws=20)
+    assert found["counts"] == {"all": {"pictures": 12, "pairs": 30}}
+    for name in names:
+        of = found["measures"][name]["all"]
+        assert {"plcc", "srocc", "krocc"}.isdisjoint(of)
+        assert of["pearson"][0] > 0.8, name
+    assert script.picture_values(rated_set, values) == {}
+    first = {key: value for key, value in values.items() if key[0] == Path("sea")}
+    compared = script.compare_dequantized(values, first)
+    assert compared["dsd2/relu4_1"] == [0.0, 1.0]
+    assert json.dumps([found, compared], allow_nan=False)
+
+
 class TestStored:
     """The committed result agrees with itself; no data set needed."""
 
