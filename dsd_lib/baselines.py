@@ -1,7 +1,7 @@
 """Full-reference measures of others, for comparison: PSNR, SSIM, MS-SSIM, LPIPS and its relative.
 
 All take ``x`` and ``y`` of shape ``(N, 3, H, W)`` in [0, 1] and give ``(N,)``. The first three come
-from torchmetrics. :data:`BASELINES` lists them with their direction and range.
+from torchmetrics. ``BASELINES`` lists them with their direction and range.
 """
 
 import math

@@ -131,7 +131,7 @@ def load_psi(alpha: float = 4, weights: str | Path | None = None) -> Psi:
 
     Args:
         alpha: 2 or 4; the package carries both, trained on BSDS500 with VGG-16.
-        weights: a file written by :func:`save_psi` instead; its alpha then counts.
+        weights: a file written by ``save_psi`` instead; its alpha then counts.
 
     Raises:
         FileNotFoundError: no such file.

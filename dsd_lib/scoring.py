@@ -159,8 +159,8 @@ def compare(
         device: where to compute; None is where ``net`` is, or a GPU when there is one.
 
     Returns:
-        One row a picture, in the order given: ``picture``, ``reference`` (their names) and each
-        measure's value.
+        One row for each picture, in the order given, with the keys ``picture`` and ``reference``
+        (their names) and the name of each measure.
 
     Raises:
         FileNotFoundError: a file or a folder is missing, or a network's weights.
@@ -193,7 +193,8 @@ def score(
         device: where to compute; None is a GPU when there is one.
 
     Returns:
-        One row a picture, in the order given: ``picture`` (its name) and each measure's value.
+        One row for each picture, in the order given, with the keys ``picture`` (its name) and the
+        name of each measure.
 
     Raises:
         FileNotFoundError: a file or a folder is missing.

@@ -27,7 +27,7 @@ def shared_pass(
         layers: names out of ``net.layers``.
 
     Returns:
-        maps of the predictions and maps of the targets: layer -> ``(count, C, H', W')`` and
+        The maps of the predictions, layer -> ``(count, C, H', W')``, and those of the targets,
         ``(N - count, C, H', W')``. A gradient can be taken once, not differentiated again.
 
     Source: Eq. (6); chapter 8 of the book.
