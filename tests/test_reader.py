@@ -200,7 +200,8 @@ class Opened:
         return self.tab.evaluate(
             """() => {
                 const copy = document.querySelector("article").cloneNode(true);
-                copy.querySelectorAll("pre, code, script, mjx-container").forEach(e => e.remove());
+                const code = "pre, code, script, mjx-container, .sig";
+                copy.querySelectorAll(code).forEach(e => e.remove());
                 return copy.textContent;
             }"""
         )
