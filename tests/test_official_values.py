@@ -66,7 +66,7 @@ def one_pass(net):
 
 @pytest.fixture(scope="module")
 def distorted(pictures):
-    """(picture, distortion) -> the pictures DESIGN.md describes, made as it says."""
+    """(picture, distortion) -> the pictures that the reference values were computed on."""
     images = {}
     for picture in PICTURES:
         x = pictures[picture]
