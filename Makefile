@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 
 book: $(READY)
 	$(BIN)/python -m data_scripts.chapters
-	$(BIN)/jupyter-book build . --path-output . -n -W --keep-going
+	$(BIN)/jupyter-book build . --all --path-output . -n -W --keep-going
 	@echo "Built. Open $(CURDIR)/_build/html/index.html, or run: make serve"
 
 test: $(READY)
