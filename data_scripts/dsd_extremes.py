@@ -23,9 +23,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 import dsd_lib as dsd
-from data_scripts.results import RESULTS, write_atomically, write_result
+from data_scripts.results import RESULTS, rounded, write_result
 from dsd_lib import plots
 from dsd_lib.datasets import data_folder, list_pictures
+from dsd_lib.files import write_atomically
 
 LAYER, ALPHA = "relu3_1", 4
 BORDER = 3  # positions of the small map that see its padding: the reach of 10 px at a stride of 4
@@ -186,11 +187,6 @@ def middle(x: Tensor) -> Tensor:
     return x[..., top : top + THUMB, left : left + THUMB]
 
 
-def rounded(values: dict[str, float]) -> dict[str, float]:
-    """Five digits of each value."""
-    return {name: float(f"{value:.5g}") for name, value in values.items()}
-
-
 def main() -> None:
     """Measure one data set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -202,7 +198,7 @@ def main() -> None:
     folder = data_folder(args.data)
     files = list_pictures(folder)
     with torch.no_grad():
-        measured = [rounded(measure(dsd.load_image(f), net)) for f in tqdm(files)]
+        measured = [rounded(measure(dsd.load_image(f), net), 5) for f in tqdm(files)]
     photos = {name: [m[name] for m in measured] for name in measured[0]}
     out = {
         "layer": LAYER,
@@ -216,7 +212,7 @@ def main() -> None:
         two = data_folder("imagenet_two")
         with torch.no_grad():
             out["two"] = {
-                name: rounded(measure(dsd.load_image(two / f"{name}.jpg"), net))
+                name: rounded(measure(dsd.load_image(two / f"{name}.jpg"), net), 5)
                 for name in ("sandbar", "window_screen")
             }
     end = "" if args.network == "vgg16" else f"_{args.network}"

@@ -22,7 +22,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 import dsd_lib as dsd
-from data_scripts.results import RESULTS, write_result
+from data_scripts.results import RESULTS, rounded, write_result
 from dsd_lib.datasets import data_folder, list_pictures
 
 LAYERS = ("relu1_2", "relu2_1", "relu2_2", "relu3_1")
@@ -176,15 +176,6 @@ def summary(names: list[str], clean: list[Norms], spoiled: dict[str, list[Norms]
                 k: [share, *interval(share, len(here))] for k, share in shares.items()
             }
     return rounded(out)
-
-
-def rounded(value: object) -> object:
-    """Four digits of every number in nested lists and dictionaries."""
-    if isinstance(value, dict):
-        return {k: rounded(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(v) for v in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def run(folder: Path, net: dsd.Backbone) -> dict:

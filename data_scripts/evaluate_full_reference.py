@@ -30,6 +30,7 @@ import dsd_lib as dsd
 from data_scripts import results
 from dsd_lib import baselines, datasets, evaluation, losses
 from dsd_lib.datasets import RatedSet
+from dsd_lib.files import write_atomically
 
 LAYERS = ("relu2_1", "relu3_1", "relu4_1", "relu5_1")  # Table 1
 # Its time grows with the square of the positions: relu3_1 would take 16 times relu4_1's.
@@ -159,7 +160,7 @@ class Cache:
                 whole.append(line)
                 entry = json.loads(line)
                 self.values[entry["key"]] = entry["values"]
-        results.write_atomically(path, "".join(whole))
+        write_atomically(path, "".join(whole))
 
     def get(self, key: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
         """The values kept under ``key``, or measured now and kept."""
@@ -333,7 +334,7 @@ def picture_values(rated_set: RatedSet, values: dict) -> dict:
         "distortion": [r.distortion for r in rows],
         "score": [r.score for r in rows],
         "std": [r.std for r in rows],
-        "values": {k: [float(f"{v[k]:.5g}") for v in own] for k in own[0]},
+        "values": {k: results.rounded([v[k] for v in own], 5) for k in own[0]},
     }
 
 

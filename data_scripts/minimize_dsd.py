@@ -33,11 +33,12 @@ from tqdm import tqdm
 
 import dsd_lib as dsd
 from data_scripts.dsd_extremes import looks
-from data_scripts.dsd_histogram import ALPHAS, LAYERS, norms, rounded
+from data_scripts.dsd_histogram import ALPHAS, LAYERS, norms
 from data_scripts.fingerprint import finest
-from data_scripts.results import RESULTS, write_atomically, write_result
+from data_scripts.results import RESULTS, rounded, write_result
 from dsd_lib.baselines import psnr, shift_tolerant_lpips
 from dsd_lib.datasets import data_folder, list_pictures
+from dsd_lib.files import write_atomically
 from dsd_lib.natural_scenes import niqe
 
 LAYER, ALPHA = "relu3_1", 4

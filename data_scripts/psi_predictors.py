@@ -140,14 +140,9 @@ def measure(alpha: int, pool: dict[str, Tensor], crops: Tensor, net: dsd.Backbon
     return {
         "fits": fits,
         "quality": {k: quality(v, true) for k, v in predicted.items()},
-        "true": significant(true),
-        "predicted": {k: significant(v) for k, v in predicted.items() if k != "mean"},
+        "true": results.rounded(true.tolist()),
+        "predicted": {k: results.rounded(v.tolist()) for k, v in predicted.items() if k != "mean"},
     }
-
-
-def significant(values: Tensor) -> list[list[float]]:
-    """The values with four significant digits."""
-    return [[float(f"{v:.4g}") for v in row] for row in values.tolist()]
 
 
 def main() -> None:

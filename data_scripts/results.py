@@ -1,7 +1,6 @@
 """Stored results of the book: measured numbers with where they come from, written atomically."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 
 import dsd_lib
+from dsd_lib.files import write_atomically
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "book" / "results"
@@ -62,11 +62,13 @@ def write_result(
     return path
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(content.encode() if isinstance(content, str) else content)
-    part.replace(path)
+def rounded(value: object, digits: int = 4) -> object:
+    """Every float in nested lists and dictionaries with that many significant digits."""
+    if isinstance(value, dict):
+        return {k: rounded(v, digits) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(v, digits) for v in value]
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
 
 def _commit() -> str | None:

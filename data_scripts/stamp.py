@@ -14,7 +14,8 @@ import nbformat
 from nbformat import NotebookNode
 
 from data_scripts.chapters import chapter_paths, tags
-from data_scripts.results import ROOT, write_atomically
+from data_scripts.results import ROOT
+from dsd_lib.files import write_atomically
 
 SETUP = """\
 # Set-up: does nothing where the book is installed; on Colab it fetches what is missing.

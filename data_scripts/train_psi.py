@@ -30,6 +30,7 @@ from tqdm import tqdm
 import dsd_lib as dsd
 from data_scripts import results
 from dsd_lib.datasets import data_folder, list_pictures
+from dsd_lib.files import write_atomically
 from dsd_lib.noreference import PSI_LAYERS, Psi, save_psi
 
 CROP = 320  # pixels, the side of a training crop
@@ -112,7 +113,7 @@ def load_pool(path: Path, files: list[Path], *settings: object) -> dict[str, Ten
     """The pool at ``path``, made there first if need be."""
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        results.write_atomically(path, safetensors.torch.save(make_pool(files, *settings)))
+        write_atomically(path, safetensors.torch.save(make_pool(files, *settings)))
     return safetensors.torch.load_file(path)
 
 
@@ -188,7 +189,7 @@ def train(
                 file = io.BytesIO()
                 state = {"psi": psi.state_dict(), "optimizer": optimizer.state_dict()}
                 torch.save({**state, "record": json.dumps(record)}, file)
-                results.write_atomically(checkpoint, file.getvalue())
+                write_atomically(checkpoint, file.getvalue())
     return psi.eval(), record
 
 

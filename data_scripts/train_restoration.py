@@ -47,6 +47,7 @@ from dsd_lib import training
 from dsd_lib.datasets import data_folder, list_pictures
 from dsd_lib.degradations import Downscale, MotionBlur
 from dsd_lib.descriptor import DEFAULT_LAYERS
+from dsd_lib.files import write_atomically
 from dsd_lib.losses import RestorationLoss
 from dsd_lib.networks import XSRResNet, load_network, save_network
 
@@ -250,7 +251,7 @@ def set_weights(
             batches = (crops(2**31 + step, *everything) for step in range(preset.calibrate))
             with torch.no_grad():
                 weight = loss.calibrate((net(given), y) for given, y in batches)
-            results.write_atomically(file, json.dumps(weight))
+            write_atomically(file, json.dumps(weight))
         accelerator.wait_for_everyone()
         loss.weights = (1, 1, json.loads(file.read_text()))
 

@@ -25,6 +25,7 @@ import torch
 import dsd_lib
 from dsd_lib import scoring
 from dsd_lib.datasets import PICTURE_SUFFIXES, list_pictures
+from dsd_lib.files import write_atomically
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -185,7 +186,7 @@ def _run(options: argparse.Namespace) -> int:
     outputs.pop(None, None)
     for file in [file for file in outputs if file != "-"]:
         try:
-            _write_atomically(Path(file), outputs[file]())
+            write_atomically(Path(file), outputs[file]())
         except OSError as error:
             problems.append(str(error))
             _complain(f"{file} cannot be written: {error}")
@@ -353,21 +354,6 @@ def _rounded(value: object) -> object:
 
 def _without_infinity(value: object) -> object:
     return str(value) if isinstance(value, float) and math.isinf(value) else value
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """A reader sees the old file or the new one, and an interruption leaves nothing behind."""
-    path = path.resolve()  # a link stays a link
-    data = text.encode(errors="surrogateescape")  # names that are no UTF-8 come out as they are
-    if path.exists() and not path.is_file():  # a pipe cannot be replaced
-        path.write_bytes(data)
-        return
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _direction(higher_is_better: bool) -> str:

@@ -2,17 +2,14 @@
 
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from dsd_lib.files import read_safetensors, write_atomically
 from dsd_lib.images import check_images
 
 SCALES = (1, 2, 4)
@@ -172,17 +169,7 @@ def save_network(net: XSRResNet, path: str | Path, **record: object) -> None:
         raise ValueError(f"expected weights that are finite in half precision; {bad[0]} is not")
     metadata = {"config": json.dumps(_config(net)), "record": json.dumps(record)}
     data = safetensors.torch.save(tensors, metadata=metadata)
-    path = Path(path)
-    # Written beside its place and moved there: a run that is killed leaves no half file.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).chmod(0o644)  # mkstemp makes it readable by its owner only
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_atomically(path, data)
 
 
 def load_network(path: str | Path) -> XSRResNet:
@@ -205,12 +192,7 @@ def load_network(path: str | Path) -> XSRResNet:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no network at {path}")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path}: expected a safetensors file, got {error}") from error
+    tensors, metadata = read_safetensors(path)
     try:
         config, record = json.loads(metadata["config"]), json.loads(metadata["record"])
         net = XSRResNet(**config)

@@ -9,15 +9,14 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dsd_lib.backbones import Backbone, load_backbone
 from dsd_lib.descriptor import dsd_norm
+from dsd_lib.files import read_safetensors, write_atomically
 from dsd_lib.images import check_images
 from dsd_lib.resize import imresize
 
@@ -121,9 +120,7 @@ def save_psi(psi: Psi, path: str | Path) -> None:
         if not k.endswith("num_batches_tracked")
     }
     metadata = {"alpha": f"{psi.alpha:g}", "layers": " ".join(psi.layers)}
-    part = Path(f"{path}.part")  # so that nobody ever sees half a file
-    part.write_bytes(safetensors.torch.save(tensors, metadata=metadata))
-    part.replace(path)
+    write_atomically(path, safetensors.torch.save(tensors, metadata=metadata))
 
 
 def load_psi(alpha: float = 4, weights: str | Path | None = None) -> Psi:
@@ -155,12 +152,7 @@ def load_psi(alpha: float = 4, weights: str | Path | None = None) -> Psi:
 def _read_psi(path: Path) -> Psi:
     if not path.is_file():
         raise FileNotFoundError(f"no weights file at {path}")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path}: expected a safetensors file, got {error}") from error
+    tensors, metadata = read_safetensors(path)
     if not {"alpha", "layers"} <= metadata.keys():
         raise ValueError(f"{path}: expected alpha and layers in the metadata, got {metadata}")
     psi = Psi(float(metadata["alpha"]), tuple(metadata["layers"].split()))

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dsd_lib.baselines import luma
+from dsd_lib.files import write_atomically
 from dsd_lib.images import load_image, to_array
 from dsd_lib.networks import XSRResNet
 
@@ -368,7 +369,7 @@ class Validation:
         file = io.BytesIO()
         Image.fromarray(to_array(torch.cat(rows, dim=2))).save(file, "PNG")
         self.folder.mkdir(parents=True, exist_ok=True)
-        _write_atomically(self.folder / f"step_{step:07d}.png", file.getvalue())
+        write_atomically(self.folder / f"step_{step:07d}.png", file.getvalue())
         return sum(values) / len(values)
 
 
@@ -552,7 +553,7 @@ class _Log:
         self.columns = rows[0] if rows else None
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
-        _write_atomically(path, text.getvalue().encode())
+        write_atomically(path, text.getvalue().encode())
 
     def add(self, row: dict[str, object]) -> None:
         """One row, on the disk when this returns."""
@@ -614,14 +615,4 @@ def _save(
     }
     file = io.BytesIO()
     torch.save(state, file)
-    _write_atomically(checkpoint, file.getvalue())
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Whoever reads the file, whenever, finds the old one or the new one, also after a crash."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_atomically(checkpoint, file.getvalue())

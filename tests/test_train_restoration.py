@@ -146,7 +146,7 @@ def test_the_calibrated_terms_are_equal_on_average(net):
 
     with pytest.MonkeyPatch.context() as patch:
         written = {}
-        patch.setattr(script.results, "write_atomically", written.__setitem__)
+        patch.setattr(script, "write_atomically", written.__setitem__)
         patch.setattr(Path, "is_file", lambda path: path in written)
         patch.setattr(Path, "read_text", lambda path: written[path])
         weights = calibrate(Path("run"))

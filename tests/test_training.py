@@ -313,17 +313,17 @@ def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(step, crops, tmp
 
 def test_a_crash_while_a_checkpoint_is_written_leaves_the_one_before(crops, tmp_path, monkeypatch):
     unbroken = run(crops, tmp_path / "unbroken")
-    write, fsync = training._write_atomically, os.fsync
+    write, fsync = training.write_atomically, os.fsync
 
     def crash(path, content):
         if path.name == "checkpoint.pt" and path.is_file():
             monkeypatch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError("full")))
         write(path, content)
 
-    monkeypatch.setattr(training, "_write_atomically", crash)
+    monkeypatch.setattr(training, "write_atomically", crash)
     with pytest.raises(OSError, match="full"):
         run(crops, tmp_path / "broken")
-    monkeypatch.setattr(training, "_write_atomically", write)
+    monkeypatch.setattr(training, "write_atomically", write)
     monkeypatch.setattr(os, "fsync", fsync)
     state = torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)
     assert state["step"] == 2
@@ -449,9 +449,9 @@ def test_what_is_not_finite_stops_the_run_and_is_named(what, value, crops, tmp_p
             good["content"] = content
         write(path, content)
 
-    write = training._write_atomically
+    write = training.write_atomically
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "_write_atomically", keep)
+        patch.setattr(training, "write_atomically", keep)
         with pytest.raises(
             FloatingPointError, match=rf"^step 8: {what} = {value}; .*checkpoint is"
         ):
