@@ -266,6 +266,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, help="of the network, if not the preset's")
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="of the distribution term")
     parser.add_argument("--steps", type=int, help="another number than the preset's")
+    parser.add_argument("--rate", type=float, help="Adam's first learning rate; the paper's 2e-4")
     parser.add_argument("--distribution-weight", type=float, help="instead of Table 3's rule")
     parser.add_argument("--data", type=Path, help="a folder of sharp pictures to train on")
     parser.add_argument("--pairs", type=Path, help="a folder of blurry and sharp pictures")
@@ -330,6 +331,7 @@ def main() -> None:
     settings = training.Settings(
         steps=args.steps or (preset.start if args.loss == "l1" else preset.steps)[which],
         batch=preset.batch,
+        rate=args.rate or training.Settings.rate,
         log_every=preset.log,
         validate_every=preset.keep,
         checkpoint_every=preset.keep,

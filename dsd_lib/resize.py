@@ -55,8 +55,8 @@ def imresize(x: Tensor, scale: float | None = None, size: tuple[int, int] | None
         if len(sides) != 2 or not all(isinstance(s, numbers.Integral) and s > 0 for s in sides):
             raise ValueError(f"size: expected two positive whole numbers, got {size!r}")
         scales = (size[0] / height, size[1] / width)
-    rows = torch.from_numpy(_bicubic_matrix(height, int(size[0]), scales[0])).to(x)
-    columns = torch.from_numpy(_bicubic_matrix(width, int(size[1]), scales[1])).to(x)
+    rows = _bicubic_matrix(height, int(size[0]), scales[0], x.dtype, x.device)
+    columns = _bicubic_matrix(width, int(size[1]), scales[1], x.dtype, x.device)
     with torch.autocast(x.device.type, enabled=False):  # pixels are resized in their own precision
         return rows @ x @ columns.T
 
@@ -66,8 +66,11 @@ def _output_side(side: int, scale: float) -> int:
     return max(1, math.ceil(round(side * scale, 9)))
 
 
-@lru_cache(maxsize=8)  # of a large picture one matrix takes 100 MB
-def _bicubic_matrix(side: int, new_side: int, scale: float) -> np.ndarray:
+@lru_cache(maxsize=8)  # of a large picture one matrix takes 50 MB
+@torch.inference_mode(False)  # what is kept must serve training as well
+def _bicubic_matrix(
+    side: int, new_side: int, scale: float, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     """The ``(new_side, side)`` matrix that resizes one axis; rows sum to 1."""
     stretch = max(1.0, 1 / scale)  # antialiasing: shrinking widens the kernel
     center = (np.arange(new_side) + 0.5) / scale - 0.5  # in input pixels
@@ -79,7 +82,7 @@ def _bicubic_matrix(side: int, new_side: int, scale: float) -> np.ndarray:
     sources = period[positions % (2 * side)]
     matrix = np.zeros((new_side, side))
     np.add.at(matrix, (np.arange(new_side)[:, None], sources), weights)
-    return matrix
+    return torch.from_numpy(matrix).to(device, dtype)
 
 
 def _cubic(t: np.ndarray) -> np.ndarray:
