@@ -75,6 +75,7 @@ class Preset:
     side: tuple[int, int]  # of a crop as the network is given it, in pixels
     blocks: int
     precision: str  # of the convolutions; "auto" is bfloat16 where the GPU has it, else float16
+    start_rate: float = training.Settings.rate  # Adam's first learning rate in the L1 run
     data: tuple[str, str] = ("bsds500", "bsds500")
     kernel: int = 31  # side of the largest motion kernel
     channels: int = 64
@@ -94,7 +95,7 @@ PRESETS = {
     # cores are 1.7 times as fast as one.
     "laptop": Preset(
         start=(36_000, 8800), steps=(2400, 1300), batch=4, side=(32, 96), blocks=5,
-        precision="bf16", kernel=21, log=50, keep=200,
+        precision="bf16", start_rate=5e-4, kernel=21, log=50, keep=200,
     ),
     "gpu": Preset(
         start=(40_000, 20_000), steps=(20_000, 15_000), batch=16, side=(40, 160), blocks=5,
@@ -331,7 +332,7 @@ def main() -> None:
     settings = training.Settings(
         steps=args.steps or (preset.start if args.loss == "l1" else preset.steps)[which],
         batch=preset.batch,
-        rate=args.rate or training.Settings.rate,
+        rate=args.rate or (preset.start_rate if args.loss == "l1" else training.Settings.rate),
         log_every=preset.log,
         validate_every=preset.keep,
         checkpoint_every=preset.keep,
