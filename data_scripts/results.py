@@ -14,6 +14,7 @@ from dsd_lib.files import write_atomically
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "book" / "results"
+WEIGHTS = Path(dsd_lib.__file__).parent / "weights"
 
 
 def write_result(

@@ -37,7 +37,6 @@ CROP = 320  # pixels, the side of a training crop
 PARTS = {160: 4, 224: 2, CROP: 1}  # side of a crop -> how many of them take the place of one
 HOLD_OUT = 10  # every tenth picture is only watched
 RATE = 1e-3  # Adam's, at its highest
-WEIGHTS = Path(dsd.__file__).parent / "weights"
 
 
 @dataclass(frozen=True)
@@ -239,7 +238,9 @@ def main() -> None:
         return
     record |= {"preset": args.preset, "crops": preset.crops, "batch": preset.batch}
     record |= {"precision": args.mixed_precision, "pictures": len(files), "hold_out": HOLD_OUT}
-    save_psi(psi, (WEIGHTS if args.publish else folder) / f"psi_alpha{args.alpha}.safetensors")
+    save_psi(
+        psi, (results.WEIGHTS if args.publish else folder) / f"psi_alpha{args.alpha}.safetensors"
+    )
     results.write_result(
         f"psi_training_alpha{args.alpha}",
         {"layers": PSI_LAYERS, "scale": psi.scale.tolist(), **record},

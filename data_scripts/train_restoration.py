@@ -8,7 +8,8 @@ The first command gives the start that all other losses share; it comes first. A
 validation pictures (of the package's own, never trained on), and at the end ``network.safetensors``
 with its record. Several GPUs or machines:
 ``accelerate launch -m data_scripts.train_restoration …``; several processes on CPUs:
-``torchrun --nproc-per-node 2 -m data_scripts.train_restoration …``.
+``torchrun --nproc-per-node 2 -m data_scripts.train_restoration …``. ``--publish``, also of a run
+that is done, puts the network into the package and the training record into the book.
 
 The weight of a distribution term follows from Table 3's rule: on the start's own predictions it is
 on average as large as the perceptual term. ``--distribution-weight 100`` is the paper's for DSD.
@@ -31,6 +32,7 @@ BSDS500's val is the test set BSD100 and is never read.
 """
 
 import argparse
+import csv
 import json
 import re
 import time
@@ -278,6 +280,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=results.ROOT / "runs" / "pictures")
     parser.add_argument("--network", choices=("vgg16", "vgg19"), default="vgg16")
     parser.add_argument("--mixed-precision", choices=("no", "fp16", "bf16"))
+    parser.add_argument("--publish", action="store_true", help="into the package and the book")
     parser.add_argument("--compile", action="store_true", help="torch.compile the network")
     parser.add_argument("--workers", type=int, help="threads that prepare the steps to come")
     return parser.parse_args()
@@ -289,6 +292,13 @@ def precision(preset: Preset) -> str:
         return preset.precision
     cuda = torch.cuda.is_available()
     return "bf16" if not cuda or torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def curve(log: Path) -> list[dict[str, float]]:
+    """The rows of a run's log in which it looked at the validation pictures."""
+    with log.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["psnr_y"]]
+    return [{k: float(f"{float(v):.6g}") for k, v in row.items()} for row in rows]
 
 
 def main() -> None:
@@ -362,16 +372,23 @@ def main() -> None:
         "seconds": round(seconds),
     }
     save_network(net, folder / "network.safetensors", **record)
-    results.write_result(
-        "training",
-        record,
-        data=data,
-        network=args.network,
-        started=time.time() - seconds,
-        seed=args.seed,
-        device=str(accelerator.device),
-        folder=folder,
-    )
+    provenance = {
+        "data": data,
+        "network": args.network,
+        "started": time.time() - seconds,
+        "seed": args.seed,
+        "device": str(accelerator.device),
+    }
+    results.write_result("training", record, **provenance, folder=folder)
+    if args.publish:
+        name = f"{args.task}_{args.loss}"
+        save_network(net, results.WEIGHTS / f"{name}.safetensors", **record)
+        results.write_result(
+            f"training_{name}",
+            record | {"curve": curve(folder / "log.csv")},
+            **provenance,
+            folder=results.RESULTS,
+        )
 
 
 if __name__ == "__main__":

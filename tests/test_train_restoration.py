@@ -96,6 +96,23 @@ def test_every_loss_trains(loss, data, tmp_path, monkeypatch):
     assert record["layers"] == expected.get(loss, ["relu2_1", "relu2_2", "relu3_1"])
 
 
+def test_a_run_that_is_done_can_be_published(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(script.results, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(script.results, "RESULTS", tmp_path / "results")
+    record = smoke(monkeypatch, tmp_path, "sr", "l1")
+    assert not (tmp_path / "sr_l1.safetensors").exists()
+    assert smoke(monkeypatch, tmp_path, "sr", "l1", "--publish") == record
+    published = load_network(tmp_path / "sr_l1.safetensors")
+    kept = load_network(tmp_path / "runs" / "sr_l1_0" / "network.safetensors")
+    assert published.record == record
+    for name, weight in kept.state_dict().items():
+        assert torch.equal(published.state_dict()[name], weight)
+    stored = json.loads((tmp_path / "results" / "training_sr_l1.json").read_text())
+    assert stored["provenance"]["data"] == record["data"]
+    curve = stored["results"]["curve"]
+    assert [row["step"] for row in curve] == [2, 4] and all(row["psnr_y"] > 0 for row in curve)
+
+
 def test_deblurring_on_random_kernels_and_on_pairs(data, tmp_path, monkeypatch):
     record = smoke(monkeypatch, tmp_path, "deblur", "l1")
     assert record["data"] == "bsds500, 4 pictures, random motion kernels up to 5 pixels"
