@@ -1,9 +1,10 @@
-"""The command line: ``dsd compare REFERENCE PICTURE…`` and ``dsd score PICTURE…``.
+"""The command line: ``dsd compare``, ``dsd score`` and ``dsd restore``.
 
 Also ``python -m dsd_lib.command_line``, and ``accelerate launch -m dsd_lib.command_line …``, which
-splits the pictures over several processes. The same in Python is in :mod:`dsd_lib.scoring`.
+splits the pictures over several processes. The same in Python is in :mod:`dsd_lib.scoring` and
+:mod:`dsd_lib.restoration`.
 
-Exit status: 0 all measured, 1 some picture or file failed, 2 the command cannot be carried out, 130
+Exit status: 0 all done, 1 some picture or file failed, 2 the command cannot be carried out, 130
 interrupted.
 """
 
@@ -16,20 +17,24 @@ import os
 import statistics
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import torch
 
 import dsd_lib
-from dsd_lib import scoring
+from dsd_lib import restoration, scoring
 from dsd_lib.datasets import PICTURE_SUFFIXES, list_pictures
 from dsd_lib.files import write_atomically
+from dsd_lib.picture_files import FORMATS, plan_results
 
 if TYPE_CHECKING:
     from accelerate import PartialState
+    from tqdm import tqdm
 
+T = TypeVar("T")
 Result = tuple[scoring.Row, list[str]]  # a row, and what went wrong in it
 
 
@@ -81,7 +86,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="dsd", description="Measure pictures with deep self-dissimilarity and other measures."
+        prog="dsd",
+        description="Measure pictures with deep self-dissimilarity and other measures, and restore "
+        "them.",
     )
     parser.add_argument("--version", action="version", version=f"dsd {dsd_lib.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -109,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         "dsd4",
         "",
     )
+    _add_restore(commands)
     return parser
 
 
@@ -134,9 +142,7 @@ def _add_command(
     )
     if table is scoring.FULL_REFERENCE:
         parser.add_argument("reference", metavar="REFERENCE", help="a picture, or a folder of them")
-    parser.add_argument(
-        "pictures", nargs="+", metavar="PICTURE", help="a file, or a folder: all pictures below it"
-    )
+    _add_pictures(parser)
     parser.add_argument(
         "--measures",
         nargs="+",
@@ -146,15 +152,54 @@ def _add_command(
     )
     parser.add_argument("--csv", metavar="FILE", help="write the table as CSV; - is stdout")
     parser.add_argument("--json", metavar="FILE", help="write it as JSON; - is stdout")
+    return parser
+
+
+def _add_restore(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    parser = commands.add_parser(
+        "restore",
+        help="pictures four times the size, or with less motion blur",
+        description="Pictures made by a trained network: sr makes them four times the size, "
+        "deblur removes motion blur. Beside cat.jpg appears cat_sr.png or cat_deblur.png. An "
+        "original is never written over.",
+    )
+    parser.add_argument("task", choices=tuple(restoration.TASKS), help="what to do")
+    _add_pictures(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE|FOLDER",
+        help="for one picture a file, whose suffix says the format: " + " ".join(FORMATS) + "; "
+        "or a folder, where each picture keeps its name, as .png",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace results of earlier runs")
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument(
+        "--loss",
+        metavar="NAME",
+        default="dsd",
+        help="that the network was trained with: dsd, unless given, or l1",
+    )
+    network.add_argument("--network", metavar="FILE", help="a network that you trained instead")
+
+
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
+    """What every command takes."""
+    parser.add_argument(
+        "pictures", nargs="+", metavar="PICTURE", help="a file, or a folder: all pictures below it"
+    )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, …; a GPU where there is one")
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no notes")
-    return parser
 
 
 # Carrying it out
 
 
 def _run(options: argparse.Namespace) -> int:
+    return _restore(options) if options.command == "restore" else _measure(options)
+
+
+def _measure(options: argparse.Namespace) -> int:
     _check_outputs(options.csv, options.json)
     try:
         jobs = (
@@ -167,11 +212,16 @@ def _run(options: argparse.Namespace) -> int:
     except (OSError, ValueError, TypeError, ImportError) as error:
         raise _UsageError(str(error)) from error
 
-    first, processes = state.is_main_process, state.num_processes
-    results = _measure(jobs, measures, state, device, options.quiet)
-    if processes > 1:
-        state.destroy_process_group()
-    if not first:  # it has handed over its share; see main
+    processes = state.num_processes
+    mine = range(state.process_index, len(jobs), processes)
+    rows = scoring.measure([jobs[i] for i in mine], measures, device)
+    with _progress_bar(len(mine), state, options.quiet) as bar:
+        found = []
+        for row, problems in rows:
+            found.append((row, [str(problem) for problem in problems]))
+            bar.update()
+    results = _gather(mine, found, state)
+    if results is None:
         return 0
     problems = [problem for _, found in results for problem in found]
     for problem in problems:
@@ -236,30 +286,34 @@ def _prepare(options: argparse.Namespace, device: torch.device) -> list[scoring.
     )
 
 
-def _measure(
-    jobs: Sequence[scoring.Job],
-    measures: Sequence[scoring.Prepared],
-    state: "PartialState",
-    device: torch.device,
-    quiet: bool,
-) -> list[Result]:
-    """All rows in the order of the jobs; each process measures its share of them."""
+def _progress_bar(count: int, state: "PartialState", quiet: bool) -> "tqdm":
+    """Of the pictures of the first process; whole ones, or parts of them."""
     from tqdm import tqdm
 
-    mine = range(state.process_index, len(jobs), state.num_processes)
-    rows = scoring.measure([jobs[i] for i in mine], measures, device)
-    # disable=None: no bar where stderr is no terminal
-    hidden = True if quiet or not state.is_main_process else None
-    bar = tqdm(rows, total=len(mine), desc="pictures", unit="", disable=hidden, leave=False)
-    found = [
-        (i, row, [str(problem) for problem in problems])
-        for i, (row, problems) in zip(mine, bar, strict=True)
-    ]
+    return tqdm(
+        total=count,
+        desc="pictures",
+        # disable=None: no bar where stderr is no terminal
+        disable=True if quiet or not state.is_main_process else None,
+        leave=False,
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.3g}/{total} [{elapsed}<{remaining}]",
+    )
+
+
+def _gather(mine: Iterable[int], found: Iterable[T], state: "PartialState") -> list[T] | None:
+    """What all processes found, in the order of the jobs; None to all but the first process.
+
+    Those have nothing more to do: the first one speaks for all; see :func:`main`.
+    """
+    numbered = list(zip(mine, found, strict=True))
+    first = state.is_main_process
     if state.num_processes > 1:
         from accelerate.utils import gather_object
 
-        found = gather_object(found)
-    return [(row, problems) for _, row, problems in sorted(found, key=lambda item: item[0])]
+        numbered = gather_object(numbered)
+        state.destroy_process_group()
+    numbered.sort(key=lambda item: item[0])
+    return [item for _, item in numbered] if first else None
 
 
 def _note_unused(reference: str, jobs: Iterable[scoring.Job]) -> None:
@@ -269,6 +323,74 @@ def _note_unused(reference: str, jobs: Iterable[scoring.Job]) -> None:
         if unused:
             some = scoring.name_some(unused)
             _complain(f"note: no picture for {len(unused)} of the references: {some}")
+
+
+# Restoring
+
+
+@dataclass
+class _Restored:
+    """What became of a picture: its file, notes on it, what went wrong."""
+
+    file: Path | None = None
+    notes: Sequence[str] = ()
+    problem: str | None = None
+
+
+def _restore(options: argparse.Namespace) -> int:
+    try:
+        plan = plan_results(options.pictures, f"_{options.task}", options.output)
+        network = options.network or restoration.load_restorer(options.task, options.loss)
+        network = restoration.choose_network(options.task, network)
+        state, device = _processes(options.device)
+    except (OSError, ValueError, TypeError) as error:
+        raise _UsageError(str(error)) from error
+
+    network = network.to(device)
+    mine = range(state.process_index, len(plan), state.num_processes)
+    with _progress_bar(len(mine), state, options.quiet) as bar:
+        found = []
+        for i in mine:
+            before = len(found)
+
+            def show(done: int, tiles: int, before: int = before) -> None:
+                bar.update(before + done / tiles - bar.n)
+
+            found.append(_restore_one(*plan[i], network, options.overwrite, show))
+            bar.update(len(found) - bar.n)
+    results = _gather(mine, found, state)
+    if results is None:
+        return 0
+    for result in results:
+        for note in () if options.quiet else result.notes:
+            _complain(f"note: {note}")
+        if result.problem is not None:
+            _complain(result.problem)
+    for result in results:
+        if result.file is not None:
+            print(_printable(result.file))
+    sys.stdout.flush()
+    return 1 if any(result.problem is not None for result in results) else 0
+
+
+def _restore_one(
+    source: Path,
+    target: Path,
+    network: restoration.XSRResNet,
+    overwrite: bool,
+    progress: Callable[[int, int], object],
+) -> _Restored:
+    try:
+        notes = restoration.restore_file(
+            source, target, network, overwrite=overwrite, progress=progress
+        )
+        return _Restored(target, notes)
+    except (FileNotFoundError, FileExistsError, ValueError) as error:
+        return _Restored(problem=str(error))
+    except OSError as error:
+        return _Restored(problem=f"{target} cannot be written: {error}")
+    except (RuntimeError, MemoryError) as error:  # PyTorch's, when memory runs out
+        return _Restored(problem=f"{source}: {error}")
 
 
 # What comes out

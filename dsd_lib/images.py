@@ -1,13 +1,16 @@
 """Pictures in and out, as float tensors ``(N, 3, H, W)`` in [0, 1], and the checks of them."""
 
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+Decoded = TypeVar("Decoded")
 MAX_PIXELS = 80_000_000  # what load_image decodes at most unless told otherwise
 
 
@@ -132,14 +135,30 @@ def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Tensor:
     ...
     FileNotFoundError: no picture at no-such-picture.png
     """
+    return open_picture(path, lambda picture: image_from_array(_decode(picture)), max_pixels)
+
+
+def open_picture(
+    path: str | Path, decode: Callable[[Image.Image], Decoded], max_pixels: int = MAX_PIXELS
+) -> Decoded:
+    """What ``decode`` makes of a picture file that Pillow has opened; errors of :func:`load_image`.
+
+    >>> from importlib.resources import files
+    >>> open_picture(str(files("dsd_lib") / "pictures" / "cat.webp"), lambda picture: picture.size)
+    (384, 256)
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no picture at {path}")
     try:
         with Image.open(path) as picture:
             width, height = picture.size
+            if picture.mode in ("I", "F"):  # Pillow would clip these at 255 without a word
+                raise ValueError(
+                    f"expected 8 or 16 bits a channel, got 32 (Pillow's mode {picture.mode})"
+                )
             if width * height <= max_pixels:
-                return image_from_array(_decode(picture))
+                return decode(picture)
     except UnidentifiedImageError as error:
         raise ValueError(f"{path}: expected a picture file, got another kind") from error
     except Exception as error:  # Pillow raises a dozen types on truncated or broken data
@@ -154,8 +173,6 @@ def _decode(picture: Image.Image) -> np.ndarray:
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I;16"):
         return np.asarray(picture, dtype=np.uint16)
-    if picture.mode in ("I", "F"):  # Pillow would clip these at 255 without a word
-        raise ValueError(f"expected 8 or 16 bits a channel, got 32 (Pillow's mode {picture.mode})")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")

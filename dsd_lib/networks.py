@@ -133,10 +133,18 @@ class XSRResNet(nn.Module):
         """
         check_images(x, check_range=False)
         x = x.contiguous(memory_format=torch.channels_last)
-        f = self.tail(self.enlarge(self.body(self.head(x))))
+        return self.draw(x, self.look(x))
+
+    def look(self, x: Tensor) -> Tensor:
+        """The first part, which looks far around: ``(N, 3, h, w)`` -> ``(N, channels, h, w)``."""
+        return self.body(self.head(x))
+
+    def draw(self, x: Tensor, f: Tensor) -> Tensor:
+        """The second part, which sees little of ``x`` and ``f`` but works at the final size."""
+        y = self.tail(self.enlarge(f))
         if self.scale == 1:
-            return x + f
-        return F.interpolate(x, scale_factor=float(self.scale), mode="bilinear") + f
+            return x + y
+        return F.interpolate(x, scale_factor=float(self.scale), mode="bilinear") + y
 
     def extra_repr(self) -> str:
         """The configuration."""

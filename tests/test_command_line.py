@@ -350,7 +350,7 @@ def test_pictures_without_a_reference_are_named_and_nothing_is_measured(here, ca
     ("arguments", "message"),
     [
         ([], "the following arguments are required: COMMAND; dsd --help says more"),
-        (["restore", "x.png"], "invalid choice: 'restore'"),
+        (["repair", "x.png"], "invalid choice: 'repair'"),
         (["compare", "truth.png"], "arguments are required: PICTURE; dsd compare --help says more"),
         (["compare", "missing.png", "noise.png"], "no picture at missing.png"),
         (["compare", "broken.png", "noise.png"], "broken.png: the picture cannot be read"),
@@ -539,7 +539,7 @@ def test_a_file_is_whole_or_absent(here, capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    for place, name in ((Path, "replace"), (Path, "write_bytes"), (scoring, "_load")):
+    for place, name in ((Path, "replace"), (os, "fsync"), (scoring, "_load")):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, interrupted)
             status, out, err = run(capsys, *command, "--alpha", "4")
@@ -551,7 +551,7 @@ def test_a_file_is_whole_or_absent(here, capsys, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr(os, "fsync", full)
         status, out, err = run(capsys, *command)
     assert status == 1
     assert err == "dsd: t.csv cannot be written: [Errno 28] No space left on device\n"
