@@ -1,0 +1,136 @@
+"""Measure motion deblurring: our networks and the blurry picture itself (Figs. 9b and 11).
+
+    python -m data_scripts.evaluate_deblurring
+
+Test sets:
+
+* ``synthetic``: 24 pictures of BSD100 (BSDS500's val, ``$DSD_DATA/bsds500/val``), each blurred as
+  in training: a random motion kernel of up to 21 pixels, noise of up to 0.01.
+* ``levin``: 8 others, each with one of the 8 kernels that Levin et al. measured
+  (``$DSD_DATA/kernels/levin09.npz``), and noise of 0.005. Four are larger than any in training.
+* ``gopro``: two pairs of the GoPro set, 1280×720
+  (``$DSD_DATA/gopro_pairs/<name>_{blur,sharp}.webp``). Their blur differs from place to place and
+  is a sum of video frames; no network saw any such.
+
+Networks are ``runs/deblur_*/network.safetensors``, as ``data_scripts.train_restoration`` leaves
+them. The result is ``book/results/deblurring.json`` with strips of crops beside it, which chapter 9
+reads. Restored pictures are rounded to 8 bits. PSNR and SSIM are of the luma, without the part of
+the border where the blur saw mirrored pixels; the other measures see the whole picture.
+
+About 3 s a picture and method on one core, 20 s on the two large ones: some 2 minutes a network.
+Finished values are kept in ``runs/deblurring.jsonl``; when more networks are there, the same
+command measures only these.
+"""
+
+import argparse
+import functools
+from pathlib import Path
+
+from torch import Tensor
+
+import dsd_lib as dsd
+from data_scripts.restored import DEVICE, Case, Cases, Crop, Run, arguments, evaluate, trained_runs
+from data_scripts.train_restoration import PRESETS, degradation
+from dsd_lib.datasets import data_folder, list_pictures
+from dsd_lib.degradations import MotionBlur, levin_kernels
+from dsd_lib.training import seeded
+
+MEASURES = ("psnr_y", "ssim_y", "niqe", "lpips", "st_lpips", "dsd")
+SYNTHETIC = 24
+TRAINING = "laptop"  # the preset whose degradations `synthetic` has
+NOISE = 0.005  # of `levin`, the mean of training's
+GOPRO = ("flower", "istanbul")
+CROPS = (
+    Crop("synthetic/21077", (96, 200, 112, 112)),
+    Crop("synthetic/160068", (80, 120, 112, 112)),
+    Crop("levin/108005", (70, 150, 112, 112)),
+    Crop("gopro/flower", (190, 500, 112, 112)),
+    Crop("gopro/istanbul", (140, 1150, 112, 112)),
+)
+
+
+def cases() -> Cases:
+    """The three sets."""
+    files = list_pictures(data_folder("bsds500") / "val")
+    kernels = levin_kernels()
+    random, measured = spread(files, SYNTHETIC, len(kernels))
+    sharp = {name: data_folder("gopro_pairs") / f"{name}_sharp.webp" for name in GOPRO}
+    return {
+        "synthetic": {
+            file.stem: functools.partial(synthetic_case, file, index)
+            for index, file in enumerate(random)
+        },
+        "levin": {
+            file.stem: functools.partial(levin_case, file, index, kernel)
+            for index, (file, kernel) in enumerate(zip(measured, kernels, strict=True))
+        },
+        "gopro": {name: functools.partial(gopro_case, file) for name, file in sharp.items()},
+    }
+
+
+def spread(files: list[Path], *counts: int) -> list[list[Path]]:
+    """That many files, evenly spread over the list, dealt out to lists of these lengths.
+
+    >>> [[p.name for p in part] for part in spread([Path(str(i)) for i in range(12)], 4, 2)]
+    [['0', '4', '6', '10'], ['2', '8']]
+    """
+    total = sum(counts)
+    chosen = [files[i * len(files) // total] for i in range(total)]
+    found: list[list[Path]] = [[] for _ in counts]
+    for number, file in enumerate(chosen, 1):
+        # To whichever is farthest behind its share.
+        behind = [
+            count * number / total - len(part) for count, part in zip(counts, found, strict=True)
+        ]
+        found[behind.index(max(behind))].append(file)
+    return found
+
+
+def synthetic_case(file: Path, index: int) -> Case:
+    """A picture blurred as in training, the same way every time."""
+    return _blurred(file, degradation("deblur", PRESETS[TRAINING]), index)
+
+
+def levin_case(file: Path, index: int, kernel: Tensor) -> Case:
+    """A picture blurred with a measured kernel."""
+    return _blurred(file, MotionBlur(len(kernel), kernels=[kernel], noise=(NOISE, NOISE)), index)
+
+
+def _blurred(file: Path, blur: MotionBlur, index: int) -> Case:
+    target = dsd.load_image(file)
+    given, drawn = blur(target, seeded(index))
+    facts = {"kernel_size": drawn["kernel"].shape[-1], "noise": drawn["sigma"].item()}
+    if "length" in drawn:
+        facts["length"] = drawn["length"].item()
+    border = facts["kernel_size"] // 2
+    return Case(given.to(DEVICE), target.to(DEVICE), border, facts)
+
+
+def gopro_case(file: Path) -> Case:
+    """A sharp frame and the blurry one of the same moment."""
+    given = dsd.load_image(file.with_name(file.name.replace("_sharp", "_blur")))
+    return Case(given.to(DEVICE), dsd.load_image(file).to(DEVICE), border=0, facts={})
+
+
+def all_runs(args: argparse.Namespace) -> list[Run]:
+    """The blurry picture itself, and the networks."""
+    nothing = Run("blurry", "Blurry", "input", lambda _set, _name, case: case.given)
+    return [nothing, *trained_runs("deblur", args.runs)]
+
+
+def main() -> None:
+    """Measure what is there."""
+    args = arguments(__doc__)
+    evaluate(
+        "deblurring",
+        cases(),
+        all_runs(args),
+        MEASURES,
+        CROPS,
+        data="BSD100 (BSDS500 val) with random and with Levin's motion kernels, two GoPro pairs",
+        args=args,
+    )
+
+
+if __name__ == "__main__":
+    main()
