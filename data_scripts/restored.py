@@ -301,7 +301,7 @@ def strip(tiles: list[Image.Image]) -> bytes:
 def measure_all(
     cases: Cases,
     runs: list[Run],
-    measures: dict[str, list[str]],
+    measures: list[str],
     crops: tuple[Crop, ...],
     cache: Cache,
     save: Callable[[int, bytes], str],
@@ -311,13 +311,13 @@ def measure_all(
     Args:
         cases: the test pictures.
         runs: what restores them.
-        measures: set -> names out of ``MEASURES``.
+        measures: names out of ``MEASURES``.
         crops: the regions shown; those of pictures that are not there are left out.
         cache: where finished values are kept.
         save: takes the number of a region and its strip of pictures, gives the file's name.
     """
     values = [
-        {s: {m: [] for m in measures[s]} for s in cases if not r.sets or s in r.sets} for r in runs
+        {s: {m: [] for m in measures} for s in cases if not r.sets or s in r.sets} for r in runs
     ]
     truth = {s: {"niqe": []} for s in cases}
     facts = {s: {} for s in cases}
@@ -335,7 +335,7 @@ def measure_all(
             if set_name not in kept:
                 continue
             restored = Restored(run, set_name, name, case)
-            for measure in measures[set_name]:
+            for measure in measures:
                 value, took = restored.value(measure, cache)
                 seconds[measure] += took
                 kept[set_name][measure].append(min(value, BEST_PSNR))
@@ -402,6 +402,7 @@ def arguments(text: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     runs = results.ROOT / "runs"
     parser.add_argument("--runs", type=Path, default=runs, help="the folder of trained networks")
+    parser.add_argument("--sets", nargs="+", help="only these test sets, for a first look")
     parser.add_argument(
         "--output", type=Path, default=results.RESULTS, help="where the result goes"
     )
@@ -419,6 +420,9 @@ def evaluate(
     args: argparse.Namespace,
 ) -> dict:
     """Measure, write ``<what>.json`` and the strips ``<what>_crops_N.webp``, print the table."""
+    if unknown := set(args.sets or ()) - set(cases):
+        raise ValueError(f"--sets: expected some of {', '.join(cases)}; got {', '.join(unknown)}")
+    cases = {name: made for name, made in cases.items() if not args.sets or name in args.sets}
     usable, left_out = usable_measures(names)
     args.output.mkdir(parents=True, exist_ok=True)
 
@@ -428,8 +432,7 @@ def evaluate(
         return path.name
 
     cache = Cache(args.runs / f"{what}.jsonl")
-    measures = dict.fromkeys(cases, usable)
-    measured = measure_all(cases, runs, measures, crops, cache, save) | {"left_out": left_out}
+    measured = measure_all(cases, runs, usable, crops, cache, save) | {"left_out": left_out}
     results.write_result(
         what,
         measured,

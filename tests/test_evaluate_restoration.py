@@ -91,9 +91,10 @@ def train(folder, task, loss, seed, name="", blocks=5, **record):
 def measure(tmp_path, monkeypatch):
     """Run a script; gives the stored results."""
 
-    def run(task):
+    def run(task, *options):
         runs, output = tmp_path / "runs", tmp_path / "results"
-        monkeypatch.setattr("sys.argv", ["x", "--runs", str(runs), "--output", str(output)])
+        folders = ["--runs", str(runs), "--output", str(output)]
+        monkeypatch.setattr("sys.argv", ["x", *folders, *options])
         SCRIPTS[task].main()
         what = {"sr": "super_resolution", "deblur": "deblurring"}[task]
         return json.loads((output / f"{what}.json").read_text())["results"]
@@ -272,6 +273,14 @@ def test_an_output_of_another_size_is_an_error(data, measure):
     save(torch.zeros(1, 3, 96, 188), data / "sr_outputs/EDSR/baboon.webp")
     with pytest.raises(ValueError, match="set14/baboon, EDSR: expected the truth's size"):
         measure("sr")
+
+
+def test_some_sets_for_a_first_look(data, measure):
+    found = measure("sr", "--sets", "set14")
+    assert list(found["sets"]) == list(by_name(found)["bicubic"]["runs"][0]["values"]) == ["set14"]
+    assert [crop["picture"] for crop in found["crops"]] == ["set14/baboon"]
+    with pytest.raises(ValueError, match="--sets: expected some of set5, set14, bsd100; got set15"):
+        measure("sr", "--sets", "set15")
 
 
 def test_a_region_must_lie_inside():
