@@ -185,7 +185,7 @@ def _code(name: str) -> str:
     return digest(*files, *(inspect.getsource(part.forward) for part in parts))
 
 
-def trained_runs(task: str, folder: Path, sets: tuple[str, ...] | None = None) -> list[Run]:
+def trained_runs(task: str, folder: Path) -> list[Run]:
     """The networks of ``<folder>/<task>_*/network.safetensors``, in the losses' order.
 
     A method is named by its loss; one of another depth or with other layers says so.
@@ -214,7 +214,6 @@ def trained_runs(task: str, folder: Path, sets: tuple[str, ...] | None = None) -
                 LABELS[loss] + (f" ({'; '.join(extra)})" if extra else ""),
                 "trained",
                 functools.partial(_apply, file),
-                sets=sets,
                 file=file,
                 seed=record["seed"],
                 record=record,
