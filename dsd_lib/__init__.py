@@ -31,6 +31,7 @@ from dsd_lib.losses import (
 )
 from dsd_lib.noreference import NoReferenceDSD, Psi, load_psi, naturalness
 from dsd_lib.resize import imresize
+from dsd_lib.restoration import restore
 
 __version__ = "0.1.0"
 
@@ -60,6 +61,7 @@ __all__ = [
     "patch_gram",
     "perceptual_distance",
     "projected_distribution_distance",
+    "restore",
     "sample_images",
     "style_distance",
     "to_array",
