@@ -202,8 +202,8 @@ def plan_results(
     """Which picture becomes which file.
 
     Args:
-        sources: picture files, and folders, of which all pictures below count. Beside the
-            originals, a folder's pictures that are results of others, by their names, do not.
+        sources: picture files, and folders, of which all pictures below count, but for those that
+            by their names are results of their neighbors.
         ending: goes between a picture's name and ``.png`` where the result stands beside it.
         output: a folder for the results, which keep their names but for the suffix, and the
             subfolders of the folder they came from; or, for one picture, a file. A name with a
@@ -228,16 +228,16 @@ def plan_results(
             found, folder = list_pictures(source), source
         else:
             found, folder = [source], source.parent
-        if as_file:
-            pairs += [(path, Path(output)) for path in found]
-        elif output is not None:
-            pairs += [
-                (path, Path(output, path.relative_to(folder)).with_suffix(".png")) for path in found
-            ]
-        else:
-            beside = {path: path.with_name(f"{path.stem}{ending}.png") for path in found}
-            earlier = set(beside.values())
-            pairs += [pair for pair in beside.items() if pair[0] not in earlier]
+        beside = {path: path.with_name(f"{path.stem}{ending}.png") for path in found}
+        earlier = set(beside.values())
+        for path in (path for path in found if path not in earlier):
+            if as_file:
+                result = Path(output)
+            elif output is not None:
+                result = Path(output, path.relative_to(folder)).with_suffix(".png")
+            else:
+                result = beside[path]
+            pairs.append((path, result))
     pairs = list(dict.fromkeys(pairs))  # a picture may be given twice
     if as_file and len(pairs) > 1:
         raise ValueError(f"{output}: one file for {len(pairs)} pictures; give a folder")

@@ -273,6 +273,9 @@ def test_earlier_results_are_no_originals(here):
     touch("a/1_sr.png", "a/1_deblur.png", "a/alone_sr.png")
     results = dict(planned(["a"], "_sr"))
     assert sorted(results) == ["a/1.png", "a/1_deblur.png", "a/alone_sr.png", "a/b/2.jpg"]
+    in_folder = planned(["a"], "_sr", "out")
+    assert [path for path, _ in in_folder] == list(results)
+    assert ("a/1_deblur.png", "out/1_deblur.png") in in_folder
     assert planned(["a/1_sr.png"], "_sr") == [("a/1_sr.png", "a/1_sr_sr.png")]  # by its own name
 
 
