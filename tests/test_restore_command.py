@@ -4,11 +4,13 @@ import io
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import tqdm
 from PIL import Image
 
 import dsd_lib as dsd
@@ -256,13 +258,14 @@ def test_a_progress_bar_on_a_terminal(here, capsys, monkeypatch):
             return True
 
     monkeypatch.setattr(restoration, "TILE", 64)  # 16 pixels of the original: four tiles a picture
+    monkeypatch.setattr(tqdm, "tqdm", partial(tqdm.tqdm, mininterval=0, miniters=0))
     command = ["restore", "sr", "cat.png", "text.png", "photos/1.png", "--overwrite", *SR]
     for quiet in (False, True):
         terminal = Terminal()
         monkeypatch.setattr(sys, "stderr", terminal)
         assert command_line.main([*command, *(["--quiet"] if quiet else [])]) == 1
         shown = terminal.getvalue()
-        for part in ("0/3", "0.25/3"):
+        for part in ("0/3", "0.25/3", "0.75/3", "2/3", "2.5/3", "3/3"):
             assert (f" {part} " in shown) is not quiet, part
 
 
