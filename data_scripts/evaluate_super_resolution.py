@@ -16,7 +16,7 @@ fourth picture of BSD100. The published SRGAN files have lost some contrast, whi
 and DSD; so they are measured as they are and, as ``srgan_contrast``, with the contrast of the
 network's input restored, which needs no truth.
 
-About 0.4 s a picture and method on one core, less than a minute a network. Finished values are kept
+About 0.5 s a picture and method on one core, a minute a network. Finished values are kept
 in ``runs/super_resolution.jsonl``; when more networks are there, the same command measures only
 these.
 """
