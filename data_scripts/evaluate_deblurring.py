@@ -17,9 +17,9 @@ them. The result is ``book/results/deblurring.json`` with strips of crops beside
 reads. Restored pictures are rounded to 8 bits. PSNR and SSIM are of the luma, without the part of
 the border where the blur saw mirrored pixels; the other measures see the whole picture.
 
-About 3 s a picture and method on one core, 20 s on the two large ones: some 2 minutes a network.
-Finished values are kept in ``runs/deblurring.jsonl``; when more networks are there, the same
-command measures only these.
+Networks run in bfloat16, as in training. About a second a picture and method on one core, 8 on the
+two large ones: a minute a network. Finished values are kept in ``runs/deblurring.jsonl``; when more
+networks are there, the same command measures only these.
 """
 
 import argparse
