@@ -29,7 +29,16 @@ from pathlib import Path
 from torch import Tensor
 
 import dsd_lib as dsd
-from data_scripts.restored import DEVICE, Case, Cases, Crop, Run, arguments, evaluate, trained_runs
+from data_scripts.restored import (
+    DEVICE,
+    Case,
+    Crop,
+    Pictures,
+    Run,
+    arguments,
+    evaluate,
+    trained_runs,
+)
 from data_scripts.train_restoration import PRESETS, degradation
 from dsd_lib.datasets import data_folder, list_pictures
 from dsd_lib.degradations import MotionBlur, levin_kernels
@@ -37,6 +46,7 @@ from dsd_lib.training import seeded
 
 MEASURES = ("psnr_y", "ssim_y", "niqe", "lpips", "st_lpips", "dsd")
 SYNTHETIC = 24
+KERNELS = 8
 TRAINING = "laptop"  # the preset whose degradations `synthetic` has
 NOISE = 0.005  # of `levin`, the mean of training's
 GOPRO = ("flower", "istanbul")
@@ -49,23 +59,30 @@ CROPS = (
 )
 
 
-def cases() -> Cases:
-    """The three sets."""
-    files = list_pictures(data_folder("bsds500") / "val")
-    kernels = levin_kernels()
-    random, measured = spread(files, SYNTHETIC, len(kernels))
-    sharp = {name: data_folder("gopro_pairs") / f"{name}_sharp.webp" for name in GOPRO}
-    return {
-        "synthetic": {
-            file.stem: functools.partial(synthetic_case, file, index)
-            for index, file in enumerate(random)
-        },
-        "levin": {
-            file.stem: functools.partial(levin_case, file, index, kernel)
-            for index, (file, kernel) in enumerate(zip(measured, kernels, strict=True))
-        },
-        "gopro": {name: functools.partial(gopro_case, file) for name, file in sharp.items()},
-    }
+def synthetic() -> Pictures:
+    """Blur as in training."""
+    files, _ = _files()
+    return {f.stem: functools.partial(synthetic_case, f, i) for i, f in enumerate(files)}
+
+
+def levin() -> Pictures:
+    """Measured kernels."""
+    _, files = _files()
+    pairs = enumerate(zip(files, levin_kernels(), strict=True))
+    return {f.stem: functools.partial(levin_case, f, i, kernel) for i, (f, kernel) in pairs}
+
+
+def gopro() -> Pictures:
+    """Real blur."""
+    folder = data_folder("gopro_pairs")
+    return {name: functools.partial(gopro_case, folder / f"{name}_sharp.webp") for name in GOPRO}
+
+
+SETS = {"synthetic": synthetic, "levin": levin, "gopro": gopro}
+
+
+def _files() -> list[list[Path]]:
+    return spread(list_pictures(data_folder("bsds500") / "val"), SYNTHETIC, KERNELS)
 
 
 def spread(files: list[Path], *counts: int) -> list[list[Path]]:
@@ -123,7 +140,7 @@ def main() -> None:
     args = arguments(__doc__)
     evaluate(
         "deblurring",
-        cases(),
+        SETS,
         all_runs(args),
         MEASURES,
         CROPS,

@@ -23,6 +23,7 @@ these.
 
 import argparse
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import Tensor
@@ -32,8 +33,8 @@ from data_scripts.minimize_dsd import line
 from data_scripts.restored import (
     DEVICE,
     Case,
-    Cases,
     Crop,
+    Pictures,
     Run,
     arguments,
     evaluate,
@@ -56,16 +57,30 @@ CROPS = (
 )
 
 
-def cases() -> Cases:
-    """Set5, Set14 and BSD100."""
-    files = list_pictures(data_folder("sr_outputs") / "HR")
-    bsd100 = list_pictures(data_folder("bsds500") / "val")
-    sets = {
-        "set5": [file for file in files if file.stem in SET5],
-        "set14": [file for file in files if file.stem not in SET5],
-        "bsd100": bsd100,
-    }
-    return {s: {f.stem: functools.partial(_case, f) for f in files} for s, files in sets.items()}
+def set5() -> Pictures:
+    """The five of the 19 pictures with published outputs."""
+    return _cases(file for file in _with_published() if file.stem in SET5)
+
+
+def set14() -> Pictures:
+    """The others."""
+    return _cases(file for file in _with_published() if file.stem not in SET5)
+
+
+def bsd100() -> Pictures:
+    """BSDS500's val."""
+    return _cases(list_pictures(data_folder("bsds500") / "val"))
+
+
+SETS = {"set5": set5, "set14": set14, "bsd100": bsd100}
+
+
+def _with_published() -> list[Path]:
+    return list_pictures(data_folder("sr_outputs") / "HR")
+
+
+def _cases(files: Iterable[Path]) -> Pictures:
+    return {file.stem: functools.partial(_case, file) for file in files}
 
 
 def _case(file: Path) -> Case:
@@ -111,7 +126,7 @@ def main() -> None:
     args = arguments(__doc__)
     evaluate(
         "super_resolution",
-        cases(),
+        SETS,
         all_runs(args),
         MEASURES,
         CROPS,

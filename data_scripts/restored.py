@@ -76,7 +76,8 @@ class Case:
         return digest(self.given, self.target)
 
 
-Cases = dict[str, dict[str, Callable[[], Case]]]  # set -> picture -> how to make it
+Pictures = dict[str, Callable[[], Case]]  # a set's pictures and how to make each
+Cases = dict[str, Pictures]
 
 
 @dataclass(frozen=True, eq=False)
@@ -425,7 +426,7 @@ def arguments(text: str) -> argparse.Namespace:
 
 def evaluate(
     what: str,
-    cases: Cases,
+    sets: dict[str, Callable[[], Pictures]],
     runs: list[Run],
     names: tuple[str, ...],
     crops: tuple[Crop, ...],
@@ -435,9 +436,10 @@ def evaluate(
     sparse: dict[str, int] | None = None,
 ) -> dict:
     """Measure, write ``<what>.json`` and the strips ``<what>_crops_N.webp``, print the table."""
-    if unknown := set(args.sets or ()) - set(cases):
-        raise ValueError(f"--sets: expected some of {', '.join(cases)}; got {', '.join(unknown)}")
-    cases = {name: made for name, made in cases.items() if not args.sets or name in args.sets}
+    if unknown := set(args.sets or ()) - set(sets):
+        raise ValueError(f"--sets: expected some of {', '.join(sets)}; got {', '.join(unknown)}")
+    # Only what is asked for is looked for: not everybody has every set.
+    cases = {name: find() for name, find in sets.items() if not args.sets or name in args.sets}
     usable, left_out = usable_measures(names)
     args.output.mkdir(parents=True, exist_ok=True)
 

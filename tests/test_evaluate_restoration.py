@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -70,6 +71,7 @@ def little(monkeypatch):
     monkeypatch.setattr(restored, "SLOW", ("grid",))
     monkeypatch.setattr(evaluate_super_resolution, "SPARSE", {"bsd100": 2})
     monkeypatch.setattr(evaluate_deblurring, "SYNTHETIC", 2)
+    monkeypatch.setattr(evaluate_deblurring, "KERNELS", 1)
     monkeypatch.setattr(evaluate_deblurring, "levin_kernels", lambda: [torch.ones(5, 5) / 25])
     sr = (
         restored.Crop("set14/baboon", (0, 8, 32, 40)),
@@ -221,8 +223,8 @@ def test_deblurring(data, tmp_path, measure):
         value = methods[name]["runs"][0]["values"]["gopro"]["psnr_y"][0]
         assert value == pytest.approx(baselines.psnr_y(picture, y).item(), rel=1e-4)
 
-    case = evaluate_deblurring.cases()["levin"]["200"]()
-    again = evaluate_deblurring.cases()["levin"]["200"]()
+    case = evaluate_deblurring.levin()["200"]()
+    again = evaluate_deblurring.levin()["200"]()
     assert case.border == 2 and torch.equal(case.given, again.given)
     inside = (..., slice(2, -2), slice(2, -2))
     value = baselines.ssim_y(case.given[inside], case.target[inside]).item()
@@ -255,7 +257,7 @@ def test_a_missing_measure_is_left_out(monkeypatch):
 
 def test_contrast_is_restored_from_what_was_given(data):
     """The made-up SRGAN is the truth with less contrast."""
-    case = evaluate_super_resolution.cases()["set5"]["butterfly"]()
+    case = evaluate_super_resolution.set5()["butterfly"]()
     x = evaluate_super_resolution.with_contrast("set5", "butterfly", case)
     assert (x - case.target).abs().max() < 1 / 255
 
@@ -289,6 +291,15 @@ def test_some_sets_for_a_first_look(data, measure):
     assert [crop["picture"] for crop in found["crops"]] == ["set14/baboon"]
     with pytest.raises(ValueError, match="--sets: expected some of set5, set14, bsd100; got set15"):
         measure("sr", "--sets", "set15")
+
+
+def test_who_lacks_a_set_measures_the_others(data, measure):
+    for name in ("sr_outputs", "gopro_pairs"):
+        shutil.rmtree(data / name)
+    assert list(measure("sr", "--sets", "bsd100")["sets"]) == ["bsd100"]
+    assert list(measure("deblur", "--sets", "synthetic", "levin")["sets"]) == ["synthetic", "levin"]
+    with pytest.raises(FileNotFoundError, match="sr_outputs"):
+        measure("sr")
 
 
 def test_a_region_must_lie_inside():
