@@ -108,7 +108,7 @@ def choose_network(
     """The network for a task: the one given, or the package's on ``device``.
 
     Raises:
-        TypeError, ValueError, FileNotFoundError: as :func:`restore` has it.
+        TypeError, ValueError, FileNotFoundError: as :func:`dsd_lib.restore` has it.
 
     >>> choose_network("sr", XSRResNet(scale=2))
     Traceback (most recent call last):
@@ -161,7 +161,7 @@ def restore_file(
             folder is made where there is none.
         network: from :func:`load_restorer`, or another one; it computes where it is.
         overwrite: whether an existing ``target`` may be replaced.
-        progress: as in :func:`restore`.
+        progress: as in :func:`dsd_lib.restore`.
 
     Returns:
         What its owner should know of the picture, in sentences; usually none.
