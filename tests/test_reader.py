@@ -311,6 +311,30 @@ def test_every_slider_moves_its_picture(opened: Opened) -> None:
         assert seen() == shown[-1]
 
 
+def test_every_plane_shows_the_picture_of_each_point(opened: Opened) -> None:
+    boxes = opened.tab.locator(".dsd-plane")
+    if opened.name in ("book/08_super_resolution", "book/09_deblurring"):
+        assert boxes.count() >= 1
+    for index in range(boxes.count()):
+        box = boxes.nth(index)
+        picture, caption, points = (box.locator(s) for s in ("img", "figcaption", "[role=radio]"))
+        count = points.count()
+        assert count >= 2
+        box.locator("[role=radio][aria-checked=true]").focus()
+        opened.tab.keyboard.press("Home")
+        words = []
+        for number in range(count):
+            assert points.nth(number).get_attribute("aria-checked") == "true"
+            assert picture.evaluate("i => i.decode().then(() => i.naturalWidth)") > 0
+            words.append(caption.inner_text())
+            opened.tab.keyboard.press("ArrowRight")
+        assert len(set(words)) == count
+        assert caption.inner_text() == words[0]  # around to the first
+        ring = points.nth(count - 1).locator(".ring").bounding_box()
+        opened.tab.mouse.move(ring["x"] + ring["width"] / 2, ring["y"] + ring["height"] / 2)
+        assert caption.inner_text() == words[-1]
+
+
 def test_hints_and_solutions_open(opened: Opened) -> None:
     if opened.name in CHAPTERS:
         assert opened.tab.locator(".cell.tag_solution details.hide").count() >= 3
