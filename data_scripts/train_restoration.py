@@ -92,11 +92,11 @@ PRESETS = {
         kernel=5, channels=8, log=1, keep=2, calibrate=1,
     ),
     # Seconds of one core a step, on a server's core that multiplies bfloat16 matrices (AMX):
-    # super-resolution 0.20 (l1), 0.49 (perceptual), 0.52 to 0.57 (style, multiscale_style, dsd),
-    # 1.16 (projected_distribution); deblurring 0.85, 1.07, 1.07 to 1.18. Steps assume that two
-    # cores are 1.7 times as fast as one.
+    # super-resolution 0.14 (l1), 0.36 (perceptual), 0.45 to 0.53 (style, multiscale_style, dsd),
+    # 0.55 (contextual), 1.05 (projected_distribution); deblurring 0.54 (l1), 0.84
+    # (multiscale_style). Steps assume that two cores are 1.7 times as fast as one.
     "laptop": Preset(
-        start=(36_000, 8800), steps=(2400, 1300), batch=4, side=(32, 96), blocks=5,
+        start=(54_000, 14_000), steps=(3000, 1800), batch=4, side=(32, 96), blocks=5,
         precision="bf16", start_rate=5e-4, kernel=21, log=50, keep=200,
     ),
     "gpu": Preset(
