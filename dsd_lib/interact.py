@@ -447,7 +447,7 @@ def _plane_axis(
 def _place_labels(
     places: Sequence[tuple[float, float]], labels: Sequence[str]
 ) -> list[tuple[float, float, str]]:
-    """Where each label stands, from its point: the place where it covers the least.
+    """Where each label stands, from its point: where it covers least and is nearest to its own.
 
     Returns the offset of each and its anchor: which end of the text the offset is for. Widths are
     estimated, with the anchor at the point's side so that an error does not show.
@@ -466,7 +466,10 @@ def _place_labels(
             start = x + dx - width * {"start": 0, "middle": 0.5, "end": 1}[anchor]
             boxes.append((start, y + dy - 12, start + width, y + dy + 4))
             outside = start < left or start + width > right + 12 or not top <= y + dy < bottom
-            costs.append(sum(_overlap(boxes[-1], b) for b in taken) + 1e4 * outside + rank)
+            away = [_distance(boxes[-1], place) for place in places]
+            wrong = min(away) < _distance(boxes[-1], (x, y))  # it would seem to name another point
+            covered = sum(_overlap(boxes[-1], b) for b in taken)
+            costs.append(covered + 1e4 * outside + 1e3 * wrong + rank)
         best = costs.index(min(costs))
         chosen.append((sides + corners + far)[best])
         taken.append(boxes[best])
@@ -477,6 +480,11 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     return max(width, 0) * max(height, 0)
+
+
+def _distance(box: tuple[float, ...], place: tuple[float, float]) -> float:
+    x, y = (min(max(place[i], box[i]), box[i + 2]) - place[i] for i in (0, 1))
+    return math.hypot(x, y)
 
 
 def distort(x: Tensor, kind: str, strength: float) -> Tensor:

@@ -152,6 +152,22 @@ def test_a_plane_needs_nothing_from_outside_and_texts_cannot_break_out():
     assert "<b" not in body and 'onload=""' not in body
 
 
+def test_a_label_stands_nearest_to_its_own_point():
+    """Two points side by side, and labels in the way to their left."""
+    places = [(376, 138), (296, 178), (444, 166), (477, 152)]
+    labels = ["L1", "L1 + perceptual", "SRResNet", "EDSR"]
+    for (x, y), name, (dx, dy, anchor) in zip(
+        places, labels, interact._place_labels(places, labels), strict=True
+    ):
+        width = 8 * len(name)
+        start = x + dx - width * {"start": 0, "middle": 0.5, "end": 1}[anchor]
+
+        def away(place, start=start, width=width, y=y + dy - 4):
+            return abs(place[1] - y) + max(start - place[0], place[0] - start - width, 0)
+
+        assert min(places, key=away) == (x, y)
+
+
 def test_labels_of_a_plane_do_not_cover_one_another(browser):
     x, y = (0.60, 0.61, 0.605, 0.9), (5.0, 5.02, 5.1, 3.0)
     labels = ["FIRST ONE", "second one", "third one", "at the border"]
