@@ -67,7 +67,7 @@ def result_rows(results: list[Path], chapters: list[Path]) -> list[list[str]]:
         used = [
             f"[{int(path.stem[:2])}]({path.name})"
             for path, source in sources.items()
-            if result.name in source
+            if _loads(source, result.name)
         ]
         where = [run["network"] or "no network", run["device"]]
         if run["seed"] is not None:
@@ -85,6 +85,12 @@ def result_rows(results: list[Path], chapters: list[Path]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def _loads(source: str, name: str) -> bool:
+    """Whether a chapter names the result, also as ``results/no_reference_{name}.json``."""
+    named = re.findall(r"results/([\w{}]+\.json)", source)
+    return any(re.fullmatch(re.sub(r"\{\w+\}", r"\\w+", n), name) for n in named)
 
 
 def render(results: list[Path], chapters: list[Path]) -> str:

@@ -20,8 +20,9 @@ Presets, each with its clean pictures:
 * ``gpu``: DIV2K where there is a folder ``div2k``, else BSDS500. Planned so that a start and a loss
   fit into 15 minutes of an H100 and into an evening of Colab's T4. **An estimate:** it has not been
   timed on either.
-* ``laptop``: two cores with bfloat16, BSDS500: about 75 minutes for the start and 15 for a loss.
-  Its steps follow from the processor time of a step, which is beside them below.
+* ``laptop``: two cores with bfloat16, BSDS500: about 75 minutes for the start and 15 for a loss
+  (twice that for projected_distribution). Its steps follow from the processor time of a step,
+  which is beside them below.
 * ``smoke``: seconds; it shows that everything runs.
 
 The contextual term compares every position with every other: but for ``paper`` it stays at relu3_1,

@@ -80,6 +80,16 @@ def test_a_status_row_says_where_a_result_comes_from(tmp_path: Path) -> None:
         make_status.chapter_rows([chapter])
 
 
+def test_a_chapter_may_name_several_results_at_once() -> None:
+    source = 'load_result(f\\"results/rated_{name}.json\\")'
+    names = ("rated_live.json", "rated_.json", "unrated_live.json", "live.json")
+    assert [make_status._loads(source, name) for name in names] == [True, False, False, False]
+
+
+def test_every_stored_result_is_named_by_a_chapter() -> None:
+    assert "| none |" not in make_status.page()
+
+
 def test_the_api_page_has_every_public_name() -> None:
     page = (BOOK / "api.md").read_text(encoding="utf-8")
     documented = re.findall(r"^\.\. auto(?:function|class):: (\w+)$", page, re.MULTILINE)
