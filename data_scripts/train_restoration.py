@@ -98,7 +98,7 @@ PRESETS = {
     # (multiscale_style). Steps assume that two cores are 1.7 times as fast as one.
     "laptop": Preset(
         start=(54_000, 14_000), steps=(3000, 1800), batch=4, side=(32, 96), blocks=5,
-        precision="bf16", start_rate=5e-4, kernel=21, log=50, keep=200,
+        precision="bf16", start_rate=5e-4, kernel=13, log=50, keep=200,
     ),
     "gpu": Preset(
         start=(40_000, 20_000), steps=(20_000, 15_000), batch=16, side=(40, 160), blocks=5,

@@ -213,7 +213,7 @@ def test_deblurring(data, tmp_path, measure):
         "synthetic": ["100", "300"], "levin": ["200"], "gopro": ["flower", "istanbul"],
     }  # fmt: skip
     assert found["facts"]["levin"] == {"kernel_size": [5], "noise": [0.005]}
-    assert found["facts"]["synthetic"]["kernel_size"] == [21, 21]
+    assert found["facts"]["synthetic"]["kernel_size"] == [13, 13]
     assert len(found["facts"]["synthetic"]["length"]) == 2
 
     y = dsd.load_image(data / "gopro_pairs/flower_sharp.webp")
