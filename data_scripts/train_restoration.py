@@ -383,13 +383,13 @@ def main() -> None:
     results.write_result("training", record, **provenance, folder=folder)
     if args.publish:
         name = f"{args.task}_{args.loss}"
-        save_network(net, results.WEIGHTS / f"{name}.safetensors", **record)
         results.write_result(
             f"training_{name}",
             record | {"curve": curve(folder / "log.csv")},
             **provenance,
             folder=results.RESULTS,
         )
+        save_network(net, results.WEIGHTS / f"{name}.safetensors", **record)
 
 
 if __name__ == "__main__":
