@@ -7,7 +7,8 @@ Test sets:
 * ``synthetic``: 24 pictures of BSD100 (BSDS500's val, ``$DSD_DATA/bsds500/val``), each blurred as
   in training: a random motion kernel of up to 13 pixels, noise of up to 0.01.
 * ``levin``: 8 others, each with one of the 8 kernels that Levin et al. measured
-  (``$DSD_DATA/kernels/levin09.npz``), and noise of 0.005. All but two are larger than any in training.
+  (``$DSD_DATA/kernels/levin09.npz``), and noise of 0.005. All but two are larger
+  than any in training.
 * ``gopro``: two pairs of the GoPro set, 1280×720
   (``$DSD_DATA/gopro_pairs/<name>_{blur,sharp}.webp``). Their blur differs from place to place and
   is a sum of video frames; no network saw any such.
