@@ -382,7 +382,7 @@ def main() -> None:
     }
     results.write_result("training", record, **provenance, folder=folder)
     if args.publish:
-        name = f"{args.task}_{args.loss}"
+        name = f"{args.task}_{args.loss}{extra}"
         results.write_result(
             f"training_{name}",
             record | {"curve": curve(folder / "log.csv")},

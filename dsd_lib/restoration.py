@@ -34,7 +34,8 @@ def load_restorer(task: str, loss: str = "dsd") -> XSRResNet:
 
     Args:
         task: ``"sr"``, super-resolution of pictures reduced ×4, or ``"deblur"``, motion blur.
-        loss: what it was trained with, ``"dsd"`` (Eq. 6) or ``"l1"`` (no distribution term).
+        loss: what it was trained with, ``"dsd"`` (Eq. 6) or ``"l1"`` (L1 alone); for ``"sr"`` also
+            ``"dsd_10blocks"``, twice as deep and trained longest.
 
     Raises:
         ValueError: there is no such network; the message lists those there are.

@@ -183,18 +183,21 @@ def test_on_a_gpu(task, pictures):
 # Networks
 
 
-@pytest.mark.parametrize("loss", ["dsd", "l1"])
-@pytest.mark.parametrize(("task", "scale"), TASKS.items())
-def test_the_package_has_them(task, scale, loss):
+PACKAGED = [("sr", "dsd"), ("sr", "l1"), ("sr", "dsd_10blocks"), ("deblur", "dsd"), ("deblur", "l1")]
+
+
+@pytest.mark.parametrize(("task", "loss"), PACKAGED)
+def test_the_package_has_them(task, loss):
     net = load_restorer(task, loss)
-    assert net.scale == scale
+    assert net.scale == TASKS[task] and net.blocks == (10 if "10" in loss else 5)
+    assert net.record["task"] == task and loss.startswith(net.record["loss"])
     assert not net.training and not any(p.requires_grad for p in net.parameters())
     file = Path(dsd.__file__).parent / "weights" / f"{task}_{loss}.safetensors"
     assert file.stat().st_size <= 4e6
 
 
 def test_networks_that_are_not_there():
-    with pytest.raises(ValueError, match=r"loss: expected, for sr, one of dsd, l1.*; got 'gan'"):
+    with pytest.raises(ValueError, match=r"loss: expected, for sr, one of dsd, dsd_10blocks, l1; got 'gan'"):
         load_restorer("sr", "gan")
     for wrong in ("denoise", "", "SR", None):
         with pytest.raises(ValueError, match=r"task: expected one of sr, deblur; got"):
