@@ -178,7 +178,7 @@ def _add_restore(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "--loss",
         metavar="NAME",
         default="dsd",
-        help="that the network was trained with: dsd, unless given, or l1",
+        help="that the network was trained with: dsd, unless given, l1, or for sr dsd_10blocks",
     )
     network.add_argument("--network", metavar="FILE", help="a network that you trained instead")
 
