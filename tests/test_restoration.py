@@ -183,7 +183,13 @@ def test_on_a_gpu(task, pictures):
 # Networks
 
 
-PACKAGED = [("sr", "dsd"), ("sr", "l1"), ("sr", "dsd_10blocks"), ("deblur", "dsd"), ("deblur", "l1")]
+PACKAGED = [
+    ("sr", "dsd"),
+    ("sr", "l1"),
+    ("sr", "dsd_10blocks"),
+    ("deblur", "dsd"),
+    ("deblur", "l1"),
+]
 
 
 @pytest.mark.parametrize(("task", "loss"), PACKAGED)
@@ -197,7 +203,9 @@ def test_the_package_has_them(task, loss):
 
 
 def test_networks_that_are_not_there():
-    with pytest.raises(ValueError, match=r"loss: expected, for sr, one of dsd, dsd_10blocks, l1; got 'gan'"):
+    with pytest.raises(
+        ValueError, match=r"loss: expected, for sr, one of dsd, dsd_10blocks, l1; got 'gan'"
+    ):
         load_restorer("sr", "gan")
     for wrong in ("denoise", "", "SR", None):
         with pytest.raises(ValueError, match=r"task: expected one of sr, deblur; got"):

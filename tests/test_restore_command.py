@@ -223,7 +223,10 @@ def test_files_are_whole_or_absent(here, capsys, monkeypatch):
         (["sr", "cat.png", "--network", "no.safetensors"], "no network at no.safetensors"),
         (["sr", "cat.png", "--network", "text.png"], "text.png: expected a safetensors file"),
         (["sr", "cat.png", *DEBLUR], "network: expected scale 4 for sr, got scale 1"),
-        (["sr", "cat.png", "--loss", "gan"], "loss: expected, for sr, one of dsd, dsd_10blocks, l1"),
+        (
+            ["sr", "cat.png", "--loss", "gan"],
+            "loss: expected, for sr, one of dsd, dsd_10blocks, l1",
+        ),
         (["sr", "cat.png", "--loss", "l1", *SR], "--network: not allowed with argument --loss"),
         (["sr", "cat.png", "--network", "sr.safetensors", "--device", "abacus"], "'abacus' cannot"),
         (["sr", "empty", *SR], "no pictures below empty"),
