@@ -113,6 +113,16 @@ def test_a_run_that_is_done_can_be_published(data, tmp_path, monkeypatch):
     assert [row["step"] for row in curve] == [2, 4] and all(row["psnr_y"] > 0 for row in curve)
 
 
+def test_another_depth_is_published_under_its_own_name(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(script.results, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(script.results, "RESULTS", tmp_path / "results")
+    options = ("--preset", "smoke", "--cache", tmp_path / "cache", "--blocks", 2, "--publish")
+    run(monkeypatch, "sr", "--loss", "l1", *options)
+    assert [file.name for file in tmp_path.glob("*.safetensors")] == ["sr_l1_2blocks.safetensors"]
+    assert load_network(tmp_path / "sr_l1_2blocks.safetensors").blocks == 2
+    assert (tmp_path / "results" / "training_sr_l1_2blocks.json").is_file()
+
+
 def test_deblurring_on_random_kernels_and_on_pairs(data, tmp_path, monkeypatch):
     record = smoke(monkeypatch, tmp_path, "deblur", "l1")
     assert record["data"] == "bsds500, 4 pictures, random motion kernels up to 5 pixels"
