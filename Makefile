@@ -14,15 +14,15 @@ book: $(READY)
 	@echo "Built. Open $(CURDIR)/_build/html/index.html, or run: make serve"
 
 test: $(READY)
-	$(BIN)/pytest -n auto --maxprocesses=4 --ignore=tests/test_reader.py --ignore=tests/test_colab.py
+	$(BIN)/pytest -n auto --maxprocesses=4 --ignore=tests/book/test_reader.py --ignore=tests/book/test_colab.py
 	cd book && ../$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 		-p no:cacheprovider --rootdir=. *.ipynb
 
 test-reader: book browser ## the built book in a headless browser
-	$(BIN)/pytest tests/test_reader.py
+	$(BIN)/pytest tests/book/test_reader.py
 
 test-colab: $(READY) ## chapters alone, in a fresh environment like Colab's
-	$(BIN)/pytest tests/test_colab.py
+	$(BIN)/pytest tests/book/test_colab.py
 
 browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null || \

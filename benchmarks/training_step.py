@@ -28,7 +28,7 @@ from torch import Tensor
 
 import dsd_lib as dsd
 from dsd_lib.losses import RestorationLoss
-from dsd_lib.networks import XSRResNet
+from dsd_lib.restoration.networks import XSRResNet
 
 LAYERS = ("relu2_1", "relu2_2", "relu3_1")
 WEIGHTS = (1.0, 1.0, 100.0)

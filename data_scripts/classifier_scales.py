@@ -19,9 +19,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 import dsd_lib as dsd
-from data_scripts import results
-from dsd_lib.classifier import Classifier, load_classifier
-from dsd_lib.datasets import data_folder, list_pictures
+from data_scripts.shared import results
+from dsd_lib.book.classifier import Classifier, load_classifier
+from dsd_lib.quality.rated_sets import data_folder, list_pictures
 
 LABELS = {  # ImageNet's identifier of the class -> its place among the 1000 classes
     "n01440764": 0,  # tench

@@ -23,10 +23,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 import dsd_lib as dsd
-from data_scripts.results import RESULTS, rounded, write_result
-from dsd_lib import plots
-from dsd_lib.datasets import data_folder, list_pictures
+from data_scripts.shared.results import RESULTS, rounded, write_result
+from dsd_lib.book import plots
 from dsd_lib.files import write_atomically
+from dsd_lib.quality.rated_sets import data_folder, list_pictures
 
 LAYER, ALPHA = "relu3_1", 4
 BORDER = 3  # positions of the small map that see its padding: the reach of 10 px at a stride of 4

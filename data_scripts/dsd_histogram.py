@@ -22,8 +22,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 import dsd_lib as dsd
-from data_scripts.results import RESULTS, rounded, write_result
-from dsd_lib.datasets import data_folder, list_pictures
+from data_scripts.shared.results import RESULTS, rounded, write_result
+from dsd_lib.quality.rated_sets import data_folder, list_pictures
 
 LAYERS = ("relu1_2", "relu2_1", "relu2_2", "relu3_1")
 ALPHAS = (2, 4)

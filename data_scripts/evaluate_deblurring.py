@@ -30,7 +30,7 @@ from pathlib import Path
 from torch import Tensor
 
 import dsd_lib as dsd
-from data_scripts.restored import (
+from data_scripts.shared.restored import (
     DEVICE,
     Case,
     Crop,
@@ -41,9 +41,9 @@ from data_scripts.restored import (
     trained_runs,
 )
 from data_scripts.train_restoration import PRESETS, degradation
-from dsd_lib.datasets import data_folder, list_pictures
-from dsd_lib.degradations import MotionBlur, levin_kernels
-from dsd_lib.training import seeded
+from dsd_lib.quality.rated_sets import data_folder, list_pictures
+from dsd_lib.restoration.degradations import MotionBlur, levin_kernels
+from dsd_lib.restoration.training import seeded
 
 MEASURES = ("psnr_y", "ssim_y", "niqe", "lpips", "st_lpips", "dsd")
 SYNTHETIC = 24

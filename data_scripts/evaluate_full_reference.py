@@ -27,10 +27,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 import dsd_lib as dsd
-from data_scripts import results
-from dsd_lib import baselines, datasets, evaluation, losses
-from dsd_lib.datasets import RatedSet
+from data_scripts.shared import results
+from dsd_lib import losses
 from dsd_lib.files import write_atomically
+from dsd_lib.quality import agreement, baselines, rated_sets
+from dsd_lib.quality.rated_sets import RatedSet
 
 LAYERS = ("relu2_1", "relu3_1", "relu4_1", "relu5_1")  # Table 1
 # Its time grows with the square of the positions: relu3_1 would take 16 times relu4_1's.
@@ -243,7 +244,7 @@ def statistics(
     rated_set: RatedSet, values: dict[tuple[Path, Path], dict[str, float]], draws: int
 ) -> dict:
     """Every measure's agreement with people, over all pictures and for each kind of distortion."""
-    pairs = evaluation.rated_pairs(rated_set)
+    pairs = agreement.rated_pairs(rated_set)
     distortion = {(r.reference, r.picture): r.distortion for r in rated_set.pictures}
     kinds = ["all", *sorted({d for d in distortion.values() if d})]
     names = list(next(iter(values.values())))
@@ -260,9 +261,9 @@ def statistics(
         counts[kind] = {"pictures": len(some), "pairs": len(among)}
         for name in tqdm(names, desc=kind):
             better = higher_is_better(name)
-            entry = agreement(among, values, name, better, draws)
+            entry = agreement_of(among, values, name, better, draws)
             if some and all(r.score is not None for r in some):
-                entry |= evaluation.agreement_with_scores(
+                entry |= agreement.agreement_with_scores(
                     [values[r.reference, r.picture][name] for r in some],
                     [r.score for r in some],
                     [r.reference for r in some],
@@ -280,12 +281,12 @@ def statistics(
 def advantages(pairs: tuple, values: dict, name: str) -> np.ndarray:
     """How much better a measure finds a than b, for each pair."""
     a, b = ([values[p.reference, getattr(p, k)][name] for p in pairs] for k in "ab")
-    return evaluation.advantage(a, b, higher_is_better=higher_is_better(name))
+    return agreement.advantage(a, b, higher_is_better=higher_is_better(name))
 
 
-def agreement(pairs: list, values: dict, name: str, better: bool, draws: int) -> dict:
+def agreement_of(pairs: list, values: dict, name: str, better: bool, draws: int) -> dict:
     """One measure's agreement with preferences."""
-    return evaluation.agreement_with_preferences(
+    return agreement.agreement_with_preferences(
         advantages(pairs, values, name),
         [p.preference for p in pairs],
         [p.reference for p in pairs],
@@ -305,7 +306,7 @@ def differences(pairs: tuple, values: dict, draws: int) -> dict:
         ]
         for other in others:
             found[f"dsd2/{layer} - {other}"] = rounded(
-                evaluation.pearson_difference(
+                agreement.pearson_difference(
                     first,
                     advantages(pairs, values, other),
                     [p.preference for p in pairs],
@@ -316,7 +317,7 @@ def differences(pairs: tuple, values: dict, draws: int) -> dict:
     return found
 
 
-def rounded(estimate: evaluation.Estimate) -> list[float | None]:
+def rounded(estimate: agreement.Estimate) -> list[float | None]:
     """``[value, low, high]`` to 4 decimals; None for a bound that is not defined."""
     triple = (estimate.value, estimate.low, estimate.high)
     return [None if math.isnan(v) else round(v, 4) for v in triple]
@@ -357,8 +358,8 @@ def compare_dequantized(values: dict, changed: dict) -> dict[str, list[float]]:
 def evaluate(name: str, draws: int) -> None:
     """Measure one data set and write its result."""
     started = time.time()
-    folder = datasets.data_folder(name)
-    rated_set = getattr(datasets, f"read_{name}")(folder)
+    folder = rated_sets.data_folder(name)
+    rated_set = getattr(rated_sets, f"read_{name}")(folder)
     groups = versions(rated_set)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = dsd.load_backbone("vgg16").to(device)

@@ -26,12 +26,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import dsd_lib as dsd
-from data_scripts import psi_predictors, results
+from data_scripts import psi_predictors
 from data_scripts.evaluate_full_reference import Cache, rounded
-from dsd_lib import datasets, evaluation, natural_scenes
-from dsd_lib.datasets import RatedPicture, RatedSet
+from data_scripts.shared import results
 from dsd_lib.gram import feature_grams
-from dsd_lib.noreference import PSI_LAYERS
+from dsd_lib.no_reference import PSI_LAYERS
+from dsd_lib.quality import agreement, natural_scenes, rated_sets
+from dsd_lib.quality.rated_sets import RatedPicture, RatedSet
 
 ALPHAS = (2, 4)
 KEPT_PICTURES = 1000  # a set with more keeps its statistics and not its pictures' values
@@ -177,34 +178,34 @@ def with_scores(
     x = np.array([found[r.picture] for r in rows])
     y = np.array([r.score for r in rows])
     groups = [r.reference or r.picture for r in rows]
-    agreement = evaluation.agreement_with_scores(
+    estimates = agreement.agreement_with_scores(
         x, y, groups, same_direction=not higher_is_better, draws=draws
     )
     sign = -1 if higher_is_better else 1
-    agreement["pearson"] = evaluation.bootstrap(
+    estimates["pearson"] = agreement.bootstrap(
         lambda i: sign * pearson(x[i], y[i]), groups, draws=draws
     )
-    return {k: rounded(v) for k, v in agreement.items()}
+    return {k: rounded(v) for k, v in estimates.items()}
 
 
 def with_preferences(found: dict[Path, float], pairs: list, draws: int) -> dict[str, list]:
     """Table 1's protocol: Pearson's correlation with preferences over pairs of one reference."""
     a, b = ([found[getattr(p, side)] for p in pairs] for side in "ab")
-    agreement = evaluation.agreement_with_preferences(
-        evaluation.advantage(a, b, higher_is_better=False),
+    estimates = agreement.agreement_with_preferences(
+        agreement.advantage(a, b, higher_is_better=False),
         [p.preference for p in pairs],
         [p.reference for p in pairs],
         draws=draws,
     )
-    return {f"preference_{k}": rounded(agreement[k]) for k in ("pearson", "logistic_fitted")}
+    return {f"preference_{k}": rounded(estimates[k]) for k in ("pearson", "logistic_fitted")}
 
 
-def agreement(
+def agreement_table(
     rated_set: RatedSet, found: dict[str, dict[Path, float]], draws: int
 ) -> tuple[dict, dict]:
     """How many pictures and pairs, and every measure's agreement, in all and by distortion."""
     has_references = all(r.reference is not None for r in rated_set.pictures)
-    pairs = evaluation.rated_pairs(rated_set) if has_references else ()
+    pairs = agreement.rated_pairs(rated_set) if has_references else ()
     distortion = {r.picture: r.distortion for r in rated_set.pictures}
     counts, table = {}, {name: {} for name in found}
     for kind in ["all", *sorted({d for d in distortion.values() if d})]:
@@ -240,7 +241,7 @@ def differences(
     x = {name: np.array([v[r.picture] for r in rows]) for name, v in found.items()}
     return {
         f"{first} - {other}": rounded(
-            evaluation.bootstrap(
+            agreement.bootstrap(
                 lambda i, a=x[first], b=x[other]: spearman(a[i], y[i]) - spearman(b[i], y[i]),
                 groups,
                 draws=draws,
@@ -379,7 +380,7 @@ def analyze(
     """Everything that is said about a data set, from what was measured of its pictures."""
     predicted = predictions(values, simple, references_of(rated_set))
     found = measures(values, predicted)
-    counts, table = agreement(rated_set, found, draws)
+    counts, table = agreement_table(rated_set, found, draws)
     return {
         "layers": PSI_LAYERS,
         "draws": draws,
@@ -395,8 +396,8 @@ def analyze(
 def evaluate(name: str, draws: int, prepare: bool) -> None:
     """Measure one data set and write its result."""
     started = time.time()
-    folder = datasets.data_folder(name)
-    rated_set = getattr(datasets, f"read_{name}")(folder)
+    folder = rated_sets.data_folder(name)
+    rated_set = getattr(rated_sets, f"read_{name}")(folder)
     pictures = all_pictures(rated_set)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = dsd.load_backbone("vgg16").to(device)
@@ -435,7 +436,7 @@ def main() -> None:
     """Measure one data set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=DATA)
-    parser.add_argument("--draws", type=int, default=evaluation.DRAWS, help="of the bootstrap")
+    parser.add_argument("--draws", type=int, default=agreement.DRAWS, help="of the bootstrap")
     parser.add_argument("--prepare", action="store_true", help="only what needs no ψ")
     arguments = parser.parse_args()
     evaluate(arguments.data, arguments.draws, arguments.prepare)

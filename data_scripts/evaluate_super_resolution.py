@@ -30,7 +30,7 @@ from torch import Tensor
 
 import dsd_lib as dsd
 from data_scripts.minimize_dsd import line
-from data_scripts.restored import (
+from data_scripts.shared.restored import (
     DEVICE,
     Case,
     Crop,
@@ -40,8 +40,8 @@ from data_scripts.restored import (
     evaluate,
     trained_runs,
 )
-from dsd_lib.datasets import data_folder, list_pictures
-from dsd_lib.degradations import crop_to_multiple, downscale
+from dsd_lib.quality.rated_sets import data_folder, list_pictures
+from dsd_lib.restoration.degradations import crop_to_multiple, downscale
 
 FACTOR = 4
 SET5 = ("baby", "bird", "butterfly", "head", "woman")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 import dsd_lib as dsd
 from data_scripts.dsd_extremes import looks, luma, smoothed
-from data_scripts.results import RESULTS, rounded, write_result
+from data_scripts.shared.results import RESULTS, rounded, write_result
 from dsd_lib.descriptor import DEFAULT_LAYERS
 from dsd_lib.files import write_atomically
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 import dsd_lib as dsd
-from data_scripts.results import write_result
-from dsd_lib.datasets import data_folder, list_pictures
+from data_scripts.shared.results import write_result
+from dsd_lib.quality.rated_sets import data_folder, list_pictures
 
 LAYER = "relu3_1"
 ALPHAS = (2, 4)

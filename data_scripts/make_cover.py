@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 import dsd_lib as dsd
-from dsd_lib import plots
+from dsd_lib.book import plots
 
 OUTPUT = Path(__file__).parent.parent / "book" / "_static" / "cover.png"
 PICTURE, LAYER, PATCH, ALPHA = "coffee", "relu3_1", 5, 4

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from data_scripts.chapters import chapter_paths
-from data_scripts.results import ROOT
+from data_scripts.shared.results import ROOT
 from dsd_lib.files import write_atomically
 
 PAGE = """\

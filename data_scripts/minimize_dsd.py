@@ -35,11 +35,11 @@ import dsd_lib as dsd
 from data_scripts.dsd_extremes import looks
 from data_scripts.dsd_histogram import ALPHAS, LAYERS, norms
 from data_scripts.fingerprint import finest
-from data_scripts.results import RESULTS, rounded, write_result
-from dsd_lib.baselines import psnr, shift_tolerant_lpips
-from dsd_lib.datasets import data_folder, list_pictures
+from data_scripts.shared.results import RESULTS, rounded, write_result
 from dsd_lib.files import write_atomically
-from dsd_lib.natural_scenes import niqe
+from dsd_lib.quality.baselines import psnr, shift_tolerant_lpips
+from dsd_lib.quality.natural_scenes import niqe
+from dsd_lib.quality.rated_sets import data_folder, list_pictures
 
 LAYER, ALPHA = "relu3_1", 4
 PUBLISHED = ("SRGAN", "SRResNet", "EDSR")

@@ -19,10 +19,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 import dsd_lib as dsd
-from data_scripts import results
+from data_scripts.shared import results
 from data_scripts.train_psi import CROP, HOLD_OUT, PRESETS, load_pool, run_folder, training_pictures
-from dsd_lib.datasets import data_folder, list_pictures
-from dsd_lib.noreference import PSI_LAYERS, load_psi
+from dsd_lib.no_reference import PSI_LAYERS, load_psi
+from dsd_lib.quality.rated_sets import data_folder, list_pictures
 
 RESULT = "psi_predictors_bsd100"
 SIMPLE = ("mean", "line", "log_linear")

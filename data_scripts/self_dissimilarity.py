@@ -22,8 +22,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 import dsd_lib as dsd
-from data_scripts import results
-from dsd_lib.datasets import data_folder, list_pictures
+from data_scripts.shared import results
+from dsd_lib.quality.rated_sets import data_folder, list_pictures
 
 LAYERS = ("relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu4_1", "relu5_1")
 PATCHES = {f"patch{n}": n for n in (3, 5, 7, 9)}

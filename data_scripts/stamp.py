@@ -14,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from data_scripts.chapters import chapter_paths, tags
-from data_scripts.results import ROOT
+from data_scripts.shared.results import ROOT
 from dsd_lib.files import write_atomically
 
 SETUP = """\

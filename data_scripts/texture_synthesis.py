@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 import dsd_lib as dsd
-from data_scripts.results import RESULTS, write_result
+from data_scripts.shared.results import RESULTS, write_result
 from dsd_lib.files import write_atomically
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

@@ -28,10 +28,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 import dsd_lib as dsd
-from data_scripts import results
-from dsd_lib.datasets import data_folder, list_pictures
+from data_scripts.shared import results
 from dsd_lib.files import write_atomically
-from dsd_lib.noreference import PSI_LAYERS, Psi, save_psi
+from dsd_lib.no_reference import PSI_LAYERS, Psi, save_psi
+from dsd_lib.quality.rated_sets import data_folder, list_pictures
 
 CROP = 320  # pixels, the side of a training crop
 PARTS = {160: 4, 224: 2, CROP: 1}  # side of a crop -> how many of them take the place of one

@@ -29,9 +29,9 @@ from dsd_lib.losses import (
     projected_distribution_distance,
     style_distance,
 )
-from dsd_lib.noreference import NoReferenceDSD, Psi, load_psi, naturalness
+from dsd_lib.no_reference import NoReferenceDSD, Psi, load_psi, naturalness
 from dsd_lib.resize import imresize
-from dsd_lib.restoration import restore
+from dsd_lib.restoration.restore import restore
 
 __version__ = "0.1.0"
 

@@ -31,7 +31,7 @@ def run_without(missing: set[str], code: str) -> str:
 
 def test_it_works_without_any_optional_package():
     code = """
-from dsd_lib import exercises, interact, plots
+from dsd_lib.book import exercises, interact, plots
 import torch
 x = torch.linspace(0, 1, 3 * 16 * 16).view(1, 3, 16, 16)
 print(tuple(dsd.dsd_norm(x, dsd.load_backbone(), layers=["relu1_2"]).shape))

@@ -1,0 +1,467 @@
+"""What the tables of restored pictures share: pictures, measures, finished values, crops.
+
+``evaluate_super_resolution`` and ``evaluate_deblurring`` say what is restored and by what; here it
+is measured, by the same code for all. A finished value is kept under ``runs/``, named by what it
+depends on: the network's file or the restored picture, the picture given, the truth, and the code
+that measures. So a script that is repeated when new networks are there measures only these.
+"""
+
+import argparse
+import base64
+import functools
+import hashlib
+import inspect
+import io
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+import dsd_lib as dsd
+from data_scripts.evaluate_full_reference import BEST_PSNR, Cache, usable_baselines
+from data_scripts.shared import results
+from data_scripts.train_restoration import LOSSES
+from dsd_lib import descriptor
+from dsd_lib.descriptor import DEFAULT_LAYERS
+from dsd_lib.files import write_atomically
+from dsd_lib.quality import baselines, grid, natural_scenes
+from dsd_lib.restoration import networks
+from dsd_lib.restoration.degradations import to_eight_bits
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+LABELS = {
+    "l1": "L1",
+    "perceptual": "L1 + perceptual",
+    "style": "Style",
+    "multiscale_style": "Multi-scale style",
+    "projected_distribution": "Projected distribution",
+    "contextual": "Contextual",
+    "dsd": "DSD",
+}
+SLOW = ("lpips", "st_lpips", "dsd")  # together longer than restoring and all others
+USUAL_BLOCKS = 5
+USUAL_LAYERS = {"contextual": ("relu3_1",)}  # of the distribution term; of the others the default
+LONG_LABELS = 24  # letters
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One test picture.
+
+    Attributes:
+        given: what a method is given, ``(1, 3, h, w)``.
+        target: the truth ``(1, 3, H, W)``.
+        border: pixels along each side that PSNR, SSIM and the grid measure leave out.
+        facts: what else is known of it, as JSON takes it.
+    """
+
+    given: Tensor
+    target: Tensor
+    border: int
+    facts: dict[str, object]
+
+    @functools.cached_property
+    def matrices(self) -> dict[str, Tensor]:
+        """The truth's DSD at every layer."""
+        return self_dissimilarity(self.target)
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """A name for the given picture and the truth, of their content."""
+        return digest(self.given, self.target)
+
+
+Pictures = dict[str, Callable[[], Case]]  # a set's pictures and how to make each
+Cases = dict[str, Pictures]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One system, or one network of those that were trained alike.
+
+    Attributes:
+        method: its name in results.
+        label: its name in tables.
+        kind: "trained", "published", "interpolation" or "input".
+        restore: takes a set, a picture's name and its case, gives ``(1, 3, H, W)``.
+        sets: what it can restore; None for everything.
+        file: the trained network; None where restoring costs nothing.
+        seed: of the training.
+        record: of the training.
+    """
+
+    method: str
+    label: str
+    kind: str
+    restore: Callable[[str, str, Case], Tensor]
+    sets: tuple[str, ...] | None = None
+    file: Path | None = None
+    seed: int | None = None
+    record: dict | None = None
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A region that is shown: of the picture ``"set/name"``, (top, left, height, width)."""
+
+    picture: str
+    box: tuple[int, int, int, int]
+
+
+def digest(*content: Tensor | str | bytes) -> str:
+    """A short name for content."""
+    found = hashlib.sha256()
+    for part in content:
+        if isinstance(part, Tensor):
+            part = part.contiguous().cpu().numpy().tobytes()
+        found.update(part if isinstance(part, bytes) else part.encode())
+        found.update(b"|")
+    return found.hexdigest()[:12]
+
+
+def self_dissimilarity(x: Tensor) -> dict[str, Tensor]:
+    """DSD₂ at the default layers. Convolutions in bfloat16 change distances by about 0.1 %."""
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+        return dsd.dsd(x, _backbone(), DEFAULT_LAYERS, alpha=2)
+
+
+def dsd_distance(x: Tensor, case: Case) -> Tensor:
+    """``dsd.dsd_distance`` to the truth, whose matrices are computed once."""
+    own = self_dissimilarity(x)
+    return sum((own[k] - case.matrices[k]).abs().mean(dim=(1, 2)) for k in DEFAULT_LAYERS)
+
+
+def st_lpips(x: Tensor, case: Case) -> Tensor:
+    """Shift-tolerant LPIPS; bfloat16 makes it three times as fast and changes it by up to 0.4 %."""
+    x, y = (z.contiguous(memory_format=torch.channels_last) for z in (x, case.target))
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+        return baselines.shift_tolerant_lpips(x, y)
+
+
+@functools.cache
+def _backbone() -> dsd.Backbone:
+    return dsd.load_backbone("vgg16").to(DEVICE)
+
+
+def _inside(measure: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Case], Tensor]:
+    """The measure without the border."""
+
+    def measured(x: Tensor, case: Case) -> Tensor:
+        b = case.border
+        height, width = x.shape[2:]
+        a, y = (z[..., b : height - b, b : width - b] for z in (x, case.target))
+        return measure(a, y)
+
+    return measured
+
+
+# name -> (what takes the restored picture and its case, the modules it is computed by)
+MEASURES = {
+    "psnr_y": (_inside(baselines.psnr_y), (baselines,)),
+    "ssim_y": (_inside(baselines.ssim_y), (baselines,)),
+    "niqe": (lambda x, _: natural_scenes.niqe(x), (natural_scenes, dsd.resize)),
+    "lpips": (lambda x, case: baselines.lpips(x, case.target), (baselines,)),
+    "st_lpips": (st_lpips, (baselines,)),
+    "dsd": (dsd_distance, (descriptor, dsd.gram, dsd.backbones, dsd.resize)),
+    "grid": (_inside(grid.grid_energy), (grid,)),
+}
+
+
+def usable_measures(names: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Those of the measures that work here, and why the others do not."""
+    usable, left_out = usable_baselines()
+    left_out = {name: why for name, why in left_out.items() if name in names}
+    return [n for n in names if n in usable or n not in baselines.BASELINES], left_out
+
+
+@functools.cache
+def _code(name: str) -> str:
+    """A name for the code of a measure, and of the networks' forward passes."""
+    files = [Path(module.__file__).read_bytes() for module in MEASURES[name][1]]
+    parts = (networks.XUnit, networks.XBlock, networks.XSRResNet)
+    return digest(*files, *(inspect.getsource(part.forward) for part in parts))
+
+
+def trained_runs(task: str, folder: Path) -> list[Run]:
+    """The networks of ``<folder>/<task>_*/network.safetensors``, in the losses' order.
+
+    A method is named by its loss; one of another depth or with other layers says so.
+
+    Raises:
+        ValueError: a network's record does not say how it was trained, or names another task.
+    """
+    found = []
+    for file in sorted(folder.glob(f"{task}_*/network.safetensors")):
+        net = networks.load_network(file)
+        record = net.record
+        if record.get("task") != task or record.get("loss") not in LOSSES or "seed" not in record:
+            raise ValueError(
+                f"{file}: expected a network of train_restoration for the task {task}, "
+                f"got the record {record}"
+            )
+        loss, extra = record["loss"], []
+        if net.blocks != USUAL_BLOCKS:
+            extra.append(f"{net.blocks} blocks")
+        layers = tuple(record.get("layers") or ())
+        if layers and layers != USUAL_LAYERS.get(loss, DEFAULT_LAYERS):
+            extra.append(", ".join(layers))
+        found.append(
+            Run(
+                "_".join([loss, *extra]).replace(", ", "_").replace(" ", ""),
+                LABELS[loss] + (f" ({'; '.join(extra)})" if extra else ""),
+                "trained",
+                functools.partial(_apply, file),
+                file=file,
+                seed=record["seed"],
+                record=record,
+            )
+        )
+    order = list(LOSSES)
+    return sorted(found, key=lambda r: (order.index(r.record["loss"]), r.method, r.seed))
+
+
+def _apply(file: Path, _set: str, _name: str, case: Case) -> Tensor:
+    """In bfloat16, as training does; it changes PSNR by 0.01 dB and NIQE by up to 0.4 %."""
+    with torch.autocast(case.given.device.type, dtype=torch.bfloat16):
+        return _network(file)(case.given).float()
+
+
+@functools.lru_cache(maxsize=64)
+def _network(file: Path) -> networks.XSRResNet:
+    return networks.load_network(file).to(DEVICE)
+
+
+class Restored:
+    """One run's result for one picture, made when it is first needed."""
+
+    def __init__(self, run: Run, set_name: str, name: str, case: Case) -> None:
+        self.run, self.case, self.where = run, case, (set_name, name)
+        made_by = _file_digest(run.file) if run.file else self.picture
+        self.identity = digest(made_by, case.identity)
+
+    @functools.cached_property
+    def picture(self) -> Tensor:
+        """``(1, 3, H, W)``, rounded to 8 bits as a file is."""
+        x = to_eight_bits(self.run.restore(*self.where, self.case))
+        if x.shape != self.case.target.shape:
+            raise ValueError(
+                f"{'/'.join(self.where)}, {self.run.label}: expected the truth's size "
+                f"{tuple(self.case.target.shape)}, got {tuple(x.shape)}"
+            )
+        return x
+
+    def value(self, measure: str, cache: Cache) -> tuple[float, float]:
+        """A measure and the processor seconds it took, restoring included if it was the first."""
+        key = f"{'/'.join(self.where)} {measure} {self.identity} {_code(measure)}"
+
+        def timed() -> dict[str, float]:
+            begun = time.process_time()
+            value = MEASURES[measure][0](self.picture, self.case).item()
+            return {"value": value, "seconds": round(time.process_time() - begun, 3)}
+
+        kept = cache.get(key, timed)
+        return kept["value"], kept["seconds"]
+
+    def crop(self, box: tuple[int, int, int, int], cache: Cache) -> Image.Image:
+        """A region as a picture, kept or made."""
+        key = f"{'/'.join(self.where)} {box} {self.identity} {_code('psnr_y')}"
+        kept = cache.get(key, lambda: {"webp": encode(cut(self.picture, box))})["webp"]
+        return Image.open(io.BytesIO(base64.b64decode(kept)))
+
+
+@functools.cache
+def _file_digest(file: Path) -> str:
+    """A name for a network and how it is applied."""
+    return digest(file.read_bytes(), inspect.getsource(_apply))
+
+
+def cut(x: Tensor, box: tuple[int, int, int, int]) -> Image.Image:
+    """A region of ``(1, 3, H, W)``; what lies outside the picture is an error."""
+    top, left, height, width = box
+    part = x[..., top : top + height, left : left + width]
+    if min(top, left) < 0 or part.shape[2:] != (height, width):
+        raise ValueError(f"expected a region inside {tuple(x.shape)}, got {box}")
+    return Image.fromarray(dsd.to_array(part))
+
+
+def encode(picture: Image.Image) -> str:
+    """A lossless WebP file as text."""
+    file = io.BytesIO()
+    picture.save(file, "WEBP", lossless=True, method=6)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def strip(tiles: list[Image.Image]) -> bytes:
+    """Pictures of one size side by side, as a lossless WebP file."""
+    whole = np.concatenate([np.asarray(tile.convert("RGB")) for tile in tiles], axis=1)
+    return base64.b64decode(encode(Image.fromarray(whole)))
+
+
+@torch.no_grad()
+def measure_all(
+    cases: Cases,
+    runs: list[Run],
+    measures: list[str],
+    crops: tuple[Crop, ...],
+    cache: Cache,
+    save: Callable[[int, bytes], str],
+    sparse: dict[str, int],
+) -> dict:
+    """Everything that the stored result holds.
+
+    Args:
+        cases: the test pictures.
+        runs: what restores them.
+        measures: names out of ``MEASURES``.
+        crops: the regions shown; those of pictures that are not there are left out.
+        cache: where finished values are kept.
+        save: takes the number of a region and its strip of pictures, gives the file's name.
+        sparse: set -> of how many pictures one is measured by the ``SLOW`` measures, if not all.
+    """
+    values = [
+        {s: {m: [] for m in measures} for s in cases if not r.sets or s in r.sets} for r in runs
+    ]
+    truth = {s: {"niqe": []} for s in cases}
+    facts = {s: {} for s in cases}
+    shown, seconds = [], Counter()
+    total = sum(len(cases[s]) for v in values for s in v)
+    progress = tqdm(total=total, unit="picture")
+    for set_name, index, name, case in _every(cases):
+        for key, fact in case.facts.items():
+            facts[set_name].setdefault(key, []).append(fact)
+        true = Restored(_TRUTH, set_name, name, case)
+        truth[set_name]["niqe"].append(true.value("niqe", cache)[0])
+        boxes = [(i, c) for i, c in enumerate(crops, 1) if c.picture == f"{set_name}/{name}"]
+        tiles = {i: {"truth": true.crop(c.box, cache)} for i, c in boxes}
+        for run, kept in zip(runs, values, strict=True):
+            if set_name not in kept:
+                continue
+            restored = Restored(run, set_name, name, case)
+            for measure in measures:
+                if measure in SLOW and index % sparse.get(set_name, 1):
+                    continue
+                value, took = restored.value(measure, cache)
+                seconds[measure] += took
+                best = BEST_PSNR if measure == "psnr_y" else value  # two equal pictures
+                kept[set_name][measure].append(min(value, best))
+            for i, crop in boxes:
+                if run.method not in tiles[i]:  # of several seeds the first
+                    tiles[i][run.method] = restored.crop(crop.box, cache)
+            progress.update()
+        for i, crop in boxes:
+            entry = {"picture": crop.picture, "box": crop.box}
+            file = save(i, strip(list(tiles[i].values())))
+            shown.append((i, entry | {"file": file, "methods": list(tiles[i])}))
+    progress.close()
+    methods: dict[str, dict] = {}
+    for run, kept in zip(runs, values, strict=True):
+        entry = {"name": run.method, "label": run.label, "kind": run.kind, "runs": []}
+        own = {"seed": run.seed, "record": run.record, "values": results.rounded(kept, 5)}
+        if run.file:
+            own["folder"] = run.file.parent.name
+        methods.setdefault(run.method, entry)["runs"].append(own)
+    return {
+        "sets": {s: list(pictures) for s, pictures in cases.items()},
+        "sparse": {
+            s: {"measures": [m for m in measures if m in SLOW], "pictures": list(cases[s])[::n]}
+            for s, n in sparse.items()
+            if s in cases
+        },
+        "methods": list(methods.values()),
+        "truth": results.rounded(truth, 5),
+        "facts": results.rounded({s: f for s, f in facts.items() if f}),
+        "crops": [entry for _, entry in sorted(shown, key=lambda pair: pair[0])],
+        "seconds": {measure: round(took) for measure, took in seconds.items()},
+    }
+
+
+_TRUTH = Run("truth", "Truth", "truth", lambda _set, _name, case: case.target)
+
+
+def _every(cases: Cases) -> Iterator[tuple[str, int, str, Case]]:
+    for set_name, pictures in cases.items():
+        for index, (name, make) in enumerate(pictures.items()):
+            yield set_name, index, name, make()
+
+
+def table(measured: dict) -> str:
+    """Means over each set's pictures and a method's runs, as text."""
+    lines = []
+    for set_name, names in measured["sets"].items():
+        rows = [m for m in measured["methods"] if set_name in m["runs"][0]["values"]]
+        if not rows:
+            continue
+        columns = list(rows[0]["runs"][0]["values"][set_name])
+        title = f"{set_name} ({len(names)} pictures)"
+        lines.append(f"{title:{LONG_LABELS}} runs" + "".join(f"{c:>10}" for c in columns))
+        for method in rows:
+            mean = {
+                c: np.mean([run["values"][set_name][c] for run in method["runs"]]) for c in columns
+            }
+            numbers = "".join(f"{mean[c]:>10.4g}" for c in columns)
+            lines.append(
+                f"{method['label'][:LONG_LABELS]:{LONG_LABELS}} {len(method['runs']):4}{numbers}"
+            )
+        true = np.mean(measured["truth"][set_name]["niqe"])
+        lines.append(f"{'truth':{LONG_LABELS}}     " + f"NIQE {true:.4g}\n")
+    return "\n".join(lines)
+
+
+def arguments(text: str) -> argparse.Namespace:
+    """The command line of both scripts."""
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
+    runs = results.ROOT / "runs"
+    parser.add_argument("--runs", type=Path, default=runs, help="the folder of trained networks")
+    parser.add_argument("--sets", nargs="+", help="only these test sets, for a first look")
+    parser.add_argument(
+        "--output", type=Path, default=results.RESULTS, help="where the result goes"
+    )
+    return parser.parse_args()
+
+
+def evaluate(
+    what: str,
+    sets: dict[str, Callable[[], Pictures]],
+    runs: list[Run],
+    names: tuple[str, ...],
+    crops: tuple[Crop, ...],
+    *,
+    data: str,
+    args: argparse.Namespace,
+    sparse: dict[str, int] | None = None,
+) -> dict:
+    """Measure, write ``<what>.json`` and the strips ``<what>_crops_N.webp``, print the table."""
+    if unknown := set(args.sets or ()) - set(sets):
+        raise ValueError(f"--sets: expected some of {', '.join(sets)}; got {', '.join(unknown)}")
+    # Only what is asked for is looked for: not everybody has every set.
+    cases = {name: find() for name, find in sets.items() if not args.sets or name in args.sets}
+    usable, left_out = usable_measures(names)
+    args.output.mkdir(parents=True, exist_ok=True)
+
+    def save(number: int, file: bytes) -> str:
+        path = args.output / f"{what}_crops_{number}.webp"
+        write_atomically(path, file)
+        return path.name
+
+    cache = Cache(args.runs / f"{what}.jsonl")
+    measured = measure_all(cases, runs, usable, crops, cache, save, sparse or {})
+    measured["left_out"] = left_out
+    results.write_result(
+        what,
+        measured,
+        data=data,
+        network="vgg16",
+        started=time.time() - sum(measured["seconds"].values()),  # of all repetitions together
+        seed=0,
+        device=DEVICE,
+        folder=args.output,
+    )
+    print(table(measured))
+    return measured

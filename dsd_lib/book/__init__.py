@@ -1,0 +1,1 @@
+"""What only the chapters use: figures, widgets, exercises, a classifier."""

@@ -1,0 +1,456 @@
+"""Every measure of the book by its name, on files, folders and tensors.
+
+:func:`compare` and :func:`score` are the command line ``dsd compare`` and ``dsd score`` in Python.
+``FULL_REFERENCE`` and ``NO_REFERENCE`` are the measures they know, each with its direction.
+"""
+
+import inspect
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dsd_lib import losses
+from dsd_lib.backbones import Backbone, load_backbone
+from dsd_lib.descriptor import check_descriptor
+from dsd_lib.images import check_images, load_image
+from dsd_lib.no_reference import PSI_LAYERS, NoReferenceDSD
+from dsd_lib.quality.baselines import BASELINES
+from dsd_lib.quality.natural_scenes import brisque, niqe
+from dsd_lib.quality.rated_sets import list_pictures
+
+Source = str | Path | Tensor  # a picture file, a folder of them, or pictures (N, 3, H, W)
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A measure that is ready to be called.
+
+    Attributes:
+        name: its key in ``FULL_REFERENCE`` or ``NO_REFERENCE``.
+        higher_is_better: its direction.
+        function: ``(picture, reference) -> (1,)``, or ``(picture) -> (1,)`` without a reference.
+        settings: what its value depends on, in words and numbers.
+    """
+
+    name: str
+    higher_is_better: bool
+    function: Callable[..., Tensor]
+    settings: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure that can be asked for by name.
+
+    Attributes:
+        about: what it measures, in a few words.
+        higher_is_better: its direction.
+        make: from the options it takes, the function and its settings.
+        options: the options it takes, out of ``net``, ``layers`` and ``alpha``.
+    """
+
+    about: str
+    higher_is_better: bool
+    make: Callable[..., tuple[Callable[..., Tensor], dict[str, object]]]
+    options: tuple[str, ...] = ()
+
+
+def _deep(about: str, distance: Callable[..., Tensor]) -> Measure:
+    """A distance through the features of a network."""
+    signature = inspect.signature(distance).parameters
+    options = tuple(name for name in ("net", "layers", "alpha") if name in signature)
+
+    def make(**given: object) -> tuple[Callable[..., Tensor], dict[str, object]]:
+        chosen = {k: signature[k].default if given.get(k) is None else given[k] for k in options}
+        net = chosen["net"] = given["net"]
+        if chosen["layers"] is None:
+            chosen["layers"] = net.last_conv
+        chosen["layers"] = check_descriptor(net, chosen["layers"], chosen.get("alpha", 2))
+        settings = {"network": net.name, "layers": list(chosen["layers"])}
+        if "alpha" in chosen:
+            settings["alpha"] = chosen["alpha"]
+        return partial(distance, **chosen), settings
+
+    return Measure(about, False, make, options)
+
+
+def _plain(about: str, function: Callable[..., Tensor], higher_is_better: bool) -> Measure:
+    """A measure without options."""
+    return Measure(about, higher_is_better, lambda **_: (function, {}))
+
+
+def _baseline(key: str, *, probe: bool = False) -> Measure:
+    """A measure of :mod:`dsd_lib.quality.baselines`; one with its own weights is probed if asked.
+
+    So that what is missing is said before the first picture is measured.
+    """
+    baseline = BASELINES[key]
+
+    def make(device: torch.device, **_: object) -> tuple[Callable[..., Tensor], dict[str, object]]:
+        baseline.function(*torch.zeros(2, 1, 3, 64, 64, device=device))
+        return baseline.function, {}
+
+    if not probe:
+        return _plain(baseline.title, baseline.function, baseline.higher_is_better)
+    return Measure(baseline.title, baseline.higher_is_better, make)
+
+
+def _no_reference_dsd(alpha: float) -> Measure:
+    def make(device: torch.device, **_: object) -> tuple[Callable[..., Tensor], dict[str, object]]:
+        settings = {"network": "vgg16", "layers": list(PSI_LAYERS), "alpha": alpha}
+        return NoReferenceDSD(alpha).to(device), settings
+
+    return Measure(f"distance from a natural picture's DSD, alpha {alpha}, Eq. 5", False, make)
+
+
+FULL_REFERENCE: dict[str, Measure] = {
+    "dsd": _deep("DSD distance, Eq. 4", losses.dsd_distance),
+    "style": _deep("style distance", losses.style_distance),
+    "multiscale-style": _deep("style distance at two scales", losses.multiscale_style_distance),
+    "perceptual": _deep("difference of the features", losses.perceptual_distance),
+    "projected-distribution": _deep(
+        "difference of the features' distributions", losses.projected_distribution_distance
+    ),
+    "contextual": _deep("contextual distance", losses.contextual_distance),
+    "psnr": _baseline("psnr"),
+    "psnr-y": _baseline("psnr_y"),
+    "ssim": _baseline("ssim"),
+    "ssim-y": _baseline("ssim_y"),
+    "ms-ssim": _baseline("ms_ssim"),
+    "lpips": _baseline("lpips", probe=True),
+    "stlpips": _baseline("st_lpips", probe=True),
+}
+NO_REFERENCE: dict[str, Measure] = {
+    "dsd2": _no_reference_dsd(2),
+    "dsd4": _no_reference_dsd(4),
+    "niqe": _plain("NIQE", niqe, higher_is_better=False),
+    "brisque": _plain("BRISQUE", brisque, higher_is_better=False),
+}
+
+
+def compare(
+    reference: Source,
+    pictures: Source | Iterable[Source],
+    measures: str | Iterable[str] = "dsd",
+    *,
+    net: Backbone | None = None,
+    layers: Iterable[str] | None = None,
+    alpha: float | None = None,
+    device: str | torch.device | None = None,
+) -> list[Row]:
+    """Distances of pictures to a reference, as a table that ``pandas.DataFrame`` takes.
+
+    Args:
+        reference: a file or one picture ``(1, 3, H, W)``, for all pictures; or a folder, where each
+            picture's reference has its file name (see :func:`pair_up`), or as many pictures as
+            there are in ``pictures``, in the same order.
+        pictures: files, folders, of which all pictures below count, and pictures ``(N, 3, H, W)``.
+        measures: names out of ``FULL_REFERENCE``.
+        net: the feature network of the measures that use one; None is VGG-16.
+        layers: its layers; None is each measure's own.
+        alpha: the factor between the two scales; None is each measure's own, 2.
+        device: where to compute; None is where ``net`` is, or a GPU when there is one.
+
+    Returns:
+        One row for each picture, in the order given, with the keys ``picture`` and ``reference``
+        (their names) and the name of each measure.
+
+    Raises:
+        FileNotFoundError: a file or a folder is missing, or a network's weights.
+        ValueError: a picture that cannot be read, is too small or differs in size from its
+            reference; a measure, layer or alpha that is unknown or not used.
+
+    Source: section 3.4; chapter 5 of the book.
+
+    >>> from dsd_lib import sample_images
+    >>> x = sample_images()["coffee"]
+    >>> compare(x, 0.7 * x, ["dsd", "style"])
+    [{'picture': 'picture 0', 'reference': 'reference 0', 'dsd': 0.0633..., 'style': 0.1264...}]
+    """
+    device = choose_device(device, net)
+    prepared = prepare(measures, FULL_REFERENCE, device, net=net, layers=layers, alpha=alpha)
+    return _all_or_nothing(measure(pair_up(reference, pictures), prepared, device))
+
+
+def score(
+    pictures: Source | Iterable[Source],
+    measures: str | Iterable[str] = "dsd4",
+    *,
+    device: str | torch.device | None = None,
+) -> list[Row]:
+    """Scores of pictures that have no reference, as a table that ``pandas.DataFrame`` takes.
+
+    Args:
+        pictures: files, folders, of which all pictures below count, and pictures ``(N, 3, H, W)``.
+        measures: names out of ``NO_REFERENCE``.
+        device: where to compute; None is a GPU when there is one.
+
+    Returns:
+        One row for each picture, in the order given, with the keys ``picture`` (its name) and the
+        name of each measure.
+
+    Raises:
+        FileNotFoundError: a file or a folder is missing.
+        ValueError: a picture that cannot be read or is too small; an unknown measure.
+
+    Source: section 3.5, Table 2; chapter 7 of the book.
+
+    >>> from dsd_lib import sample_images
+    >>> score(sample_images()["coffee"], "niqe")
+    [{'picture': 'picture 0', 'niqe': 6.23...}]
+    """
+    device = choose_device(device)
+    prepared = prepare(measures, NO_REFERENCE, device)
+    return _all_or_nothing(measure(list_jobs(pictures), prepared, device))
+
+
+# The steps of the two, which the command line takes one by one
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture to measure, and its reference.
+
+    Attributes:
+        picture: its file or the picture itself.
+        name: what it is called in tables.
+        folder: the folder that was given, below which it was found.
+        reference: its reference's file, or the reference itself.
+        reference_name: what that is called.
+    """
+
+    picture: Path | Tensor
+    name: str
+    folder: Path | None = None
+    reference: Path | Tensor | None = None
+    reference_name: str | None = None
+
+
+def list_jobs(pictures: Source | Iterable[Source]) -> list[Job]:
+    """The pictures one by one, folders opened and batches split.
+
+    Raises:
+        FileNotFoundError: a folder without pictures.
+        TypeError, ValueError: a tensor that holds no pictures; no pictures at all.
+
+    >>> [job.name for job in list_jobs(["b.png", torch.rand(2, 3, 8, 8), "a.png"])]
+    ['b.png', 'picture 1', 'picture 2', 'a.png']
+    """
+    jobs: list[Job] = []
+    for source in [pictures] if isinstance(pictures, Source) else pictures:
+        if isinstance(source, Tensor):
+            check_images(source, name="pictures")
+            for picture in source.split(1):
+                jobs.append(Job(picture, f"picture {len(jobs)}"))
+        elif Path(source).is_dir():
+            folder = Path(source)
+            jobs += [Job(path, str(path), folder) for path in list_pictures(folder)]
+        else:
+            jobs.append(Job(Path(source), str(source)))
+    if not jobs:
+        raise ValueError("expected at least one picture, got none")
+    return jobs
+
+
+def pair_up(reference: Source, pictures: Source | Iterable[Source]) -> list[Job]:
+    """Each picture with its reference.
+
+    A file is everyone's reference and is read here. In a folder the reference has the picture's
+    file name, or the same but for the suffix, and lies in the subfolder of the same name where
+    both folders have subfolders.
+
+    Raises:
+        FileNotFoundError: no such reference, or a folder without pictures.
+        ValueError: the reference cannot be read, or the folder has none, or several, for some of
+            the pictures; the message names them.
+
+    >>> x = torch.rand(2, 3, 8, 8)
+    >>> [(job.name, job.reference_name) for job in pair_up(x, x)]
+    [('picture 0', 'reference 0'), ('picture 1', 'reference 1')]
+    """
+    jobs = list_jobs(pictures)
+    if isinstance(reference, Tensor):
+        check_images(reference, name="reference")
+        if len(reference) not in (1, len(jobs)):
+            raise ValueError(
+                f"reference: expected 1 picture or {len(jobs)}, as many as there are pictures, got "
+                f"{len(reference)}"
+            )
+        references = list(reference.split(1)) * (len(jobs) // len(reference))
+        names = [f"reference {i if len(reference) > 1 else 0}" for i in range(len(jobs))]
+    elif Path(reference).is_dir():
+        references = _find_partners(Path(reference), jobs)
+        names = [str(path) for path in references]
+    else:
+        references = [load_image(reference)] * len(jobs)
+        names = [str(reference)] * len(jobs)
+    return [
+        replace(job, reference=partner, reference_name=name)
+        for job, partner, name in zip(jobs, references, names, strict=True)
+    ]
+
+
+def _find_partners(folder: Path, jobs: Sequence[Job]) -> list[Path]:
+    """The reference of each picture in ``folder``, by name."""
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for path in list_pictures(folder):
+        by_name[path.name].append(path)
+        if path.stem != path.name:
+            by_name[path.stem].append(path)
+
+    def candidates(job: Job, key: str) -> list[Path]:
+        below = Path() if job.folder is None else job.picture.relative_to(job.folder).parent
+        places = {path: path.relative_to(folder).parent for path in by_name.get(key, [])}
+        same = [path for path, place in places.items() if place == below]
+        flat = [path for path, place in places.items() if Path() in (place, below)]
+        return same or flat
+
+    partners, without, several = [], [], []
+    for job in jobs:
+        if isinstance(job.picture, Tensor):
+            raise ValueError(f"{job.name}: a tensor has no file name to find in {folder}")
+        found = candidates(job, job.picture.name) or candidates(job, job.picture.stem)
+        partners += found[:1]
+        if len(found) != 1:
+            (several if found else without).append(job.name)
+    for what, names in (("no reference", without), ("more than one reference", several)):
+        if names:
+            raise ValueError(
+                f"{folder}: {what} of the same file name for {len(names)} of {len(jobs)} pictures: "
+                f"{name_some(names)}"
+            )
+    return partners
+
+
+def name_some(names: Sequence[str]) -> str:
+    """The first ten names.
+
+    >>> name_some(["a", "b"])
+    'a, b'
+    """
+    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+
+
+def choose_device(
+    device: str | torch.device | None = None, net: Backbone | None = None
+) -> torch.device:
+    """The device asked for, else the network's, else a GPU when there is one.
+
+    Raises:
+        ValueError: there is no such device.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
+    """
+    if device is None and net is not None:
+        return net.mean.device
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        text = str(error).partition("\n")[0]
+        raise ValueError(f"device: {str(device)!r} cannot be used here: {text}") from error
+
+
+def prepare(
+    measures: str | Iterable[str],
+    table: dict[str, Measure],
+    device: torch.device,
+    *,
+    net: Backbone | None = None,
+    layers: Iterable[str] | None = None,
+    alpha: float | None = None,
+) -> list[Prepared]:
+    """The measures by name, with their networks on ``device``.
+
+    Raises:
+        ValueError: an unknown or repeated name, or an option that none of the measures takes.
+        FileNotFoundError, ImportError: weights or a package that a measure needs are missing.
+
+    >>> [m.settings for m in prepare("dsd", FULL_REFERENCE, torch.device("cpu"), alpha=4)]
+    [{'network': 'vgg16', 'layers': ['relu2_1', 'relu2_2', 'relu3_1'], 'alpha': 4}]
+    """
+    names = (measures,) if isinstance(measures, str) else tuple(measures)
+    unknown = [name for name in names if name not in table]
+    if unknown or not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"measures: expected different names out of {', '.join(table)}; got {', '.join(names)}"
+        )
+    layers = [layers] if isinstance(layers, str) else layers and list(layers)
+    given = {"net": net, "layers": layers, "alpha": alpha}
+    for option, value in given.items():
+        if value is not None and not any(option in table[name].options for name in names):
+            raise ValueError(f"{option}: none of the measures {', '.join(names)} takes it")
+    if any("net" in table[name].options for name in names):
+        given["net"] = (load_backbone() if net is None else net).to(device)
+    prepared = []
+    for name in names:
+        function, settings = table[name].make(device=device, **given)
+        prepared.append(Prepared(name, table[name].higher_is_better, function, settings))
+    return prepared
+
+
+def measure(
+    jobs: Iterable[Job], measures: Sequence[Prepared], device: torch.device
+) -> Iterator[tuple[Row, list[Exception]]]:
+    """One row after the other, each with what went wrong in it; such a measure's value is None."""
+    held: tuple[object, Tensor | None] = (None, None)  # the last reference, often the next one too
+    for job in jobs:
+        row: Row = {"picture": job.name}
+        if job.reference is not None:
+            row["reference"] = job.reference_name
+        row |= {m.name: None for m in measures}
+        problems: list[Exception] = []
+        try:
+            pictures = [_load(job.picture, device)]
+            if job.reference is not None:
+                if held[0] is not job.reference:
+                    held = (job.reference, _load(job.reference, device))
+                pictures.append(held[1])
+                _check_sizes(job, *pictures)
+        except (OSError, ValueError, TypeError) as error:
+            problems.append(error)
+        else:
+            for m in measures:
+                try:
+                    with torch.no_grad():
+                        value = m.function(*pictures).item()
+                    if math.isnan(value):
+                        raise ValueError("it is not defined for this picture")
+                    row[m.name] = value
+                # RuntimeError is what PyTorch raises when memory runs out.
+                except (ValueError, TypeError, RuntimeError, MemoryError) as error:
+                    problem = ValueError(f"{job.name}: {m.name}: {error}")
+                    problem.__cause__ = error
+                    problems.append(problem)
+        yield row, problems
+
+
+def _load(picture: Path | Tensor, device: torch.device) -> Tensor:
+    return (picture if isinstance(picture, Tensor) else load_image(picture)).to(device)
+
+
+def _check_sizes(job: Job, x: Tensor, y: Tensor) -> None:
+    (h, w), (reference_h, reference_w) = x.shape[2:], y.shape[2:]
+    if (h, w) != (reference_h, reference_w):
+        raise ValueError(
+            f"{job.name}: expected {reference_w} x {reference_h} pixels (width x height), those of "
+            f"its reference {job.reference_name}, got {w} x {h}"
+        )
+
+
+def _all_or_nothing(results: Iterable[tuple[Row, list[Exception]]]) -> list[Row]:
+    rows = []
+    for row, problems in results:
+        if problems:
+            raise problems[0]
+        rows.append(row)
+    return rows

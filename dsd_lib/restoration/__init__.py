@@ -1,0 +1,1 @@
+"""Restoration networks: what they undo, how they are trained with DSD, how they are used."""

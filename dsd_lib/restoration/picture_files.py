@@ -1,0 +1,275 @@
+"""Picture files with all they carry: colors, transparency, color profile.
+
+:func:`dsd_lib.load_image` reads what is to be measured. This module reads what is to be written
+again: a gray picture stays gray, and what is transparent stays transparent.
+"""
+
+import io
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from dsd_lib.files import write_atomically
+from dsd_lib.images import MAX_PIXELS, image_from_array, open_picture
+from dsd_lib.quality.rated_sets import list_pictures
+
+GRAY_MODES = ("1", "L", "LA", "La")  # of Pillow, and those that begin with I;16
+RGB_MODES = ("RGB", "RGBA", "RGBX", "RGBa", "P", "PA")
+JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
+TIFF = {"format": "TIFF", "compression": "tiff_deflate"}
+FORMATS: dict[str, dict[str, object]] = {  # suffix -> how Pillow is to write it
+    ".png": {"format": "PNG"},
+    ".jpg": JPEG,
+    ".jpeg": JPEG,
+    ".tif": TIFF,
+    ".tiff": TIFF,
+    ".webp": {"format": "WEBP", "lossless": True},
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture and what its file says about it.
+
+    Attributes:
+        colors: ``(1, 3, H, W)`` in [0, 1]; the three channels of a gray picture are equal.
+        alpha: ``(1, 1, H, W)`` in [0, 1], 0 where it is transparent; None where nothing is.
+        gray: whether the file is gray.
+        bits: of a channel, 8 or 16.
+        profile: the ICC color profile.
+        notes: what was left out in reading, in sentences.
+    """
+
+    colors: Tensor
+    alpha: Tensor | None
+    gray: bool
+    bits: int
+    profile: bytes | None
+    notes: tuple[str, ...]
+
+
+def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a picture file to write it again.
+
+    The stored orientation is applied. Palettes and CMYK become RGB, 16-bit gray keeps its
+    precision. Of several frames the first one counts.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: as :func:`dsd_lib.load_image` has it.
+
+    >>> from importlib.resources import files
+    >>> picture = read_picture(str(files("dsd_lib") / "pictures" / "coffee.webp"))
+    >>> picture.colors.shape, picture.alpha, picture.gray
+    (torch.Size([1, 3, 240, 320]), None, False)
+    """
+    return open_picture(path, lambda opened: _decode(opened, f"{path}: "), max_pixels)
+
+
+def _decode(picture: Image.Image, name: str) -> Picture:
+    notes = []
+    # A phone's MPO holds a preview beside the photo.
+    if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
+        notes.append(f"{name}only the first of its {picture.n_frames} frames counts")
+    wide = picture.mode.startswith("I;16")
+    gray = wide or picture.mode in GRAY_MODES
+    if not wide and any(";16" in str(tile.args) for tile in getattr(picture, "tile", ())):
+        notes.append(f"{name}its 16 bits a channel are read as 8")
+    profile = picture.info.get("icc_profile")
+    if not gray and picture.mode not in RGB_MODES and profile:
+        notes.append(f"{name}{picture.mode} becomes RGB, and its color profile is left out")
+        profile = None
+
+    picture = ImageOps.exif_transpose(picture)
+    alpha = None
+    if wide:
+        colors = np.asarray(picture, dtype=np.uint16)
+    elif picture.has_transparency_data:
+        both = np.array(picture.convert("RGBA"))
+        colors, alpha = both[..., :3], torch.from_numpy(both[..., 3] / np.float32(255))[None, None]
+    else:
+        colors = np.array(picture.convert("RGB"))
+    x = image_from_array(colors)
+    return Picture(x, alpha, gray, 16 if wide else 8, profile or None, tuple(notes))
+
+
+def fill_transparent(colors: Tensor, alpha: Tensor) -> Tensor:
+    """Colors in which every fully transparent pixel has that of what is visible around it.
+
+    Such a pixel's stored color means nothing, and often is black. The visible colors are averaged
+    over ever larger squares until each pixel has some.
+
+    Args:
+        colors: ``(N, 3, H, W)``.
+        alpha: ``(N, 1, H, W)``; 0 is transparent.
+
+    >>> x = torch.tensor([0.8, 0.0]).expand(1, 3, 1, 2)
+    >>> fill_transparent(x, torch.tensor([[[[1.0, 0.0]]]]))[0, 0]
+    tensor([[0.8000, 0.8000]])
+    """
+    return torch.where(alpha > 0, colors, _spread(colors * alpha, alpha))
+
+
+def _spread(weighted: Tensor, weight: Tensor) -> Tensor:
+    here = weight > 0
+    own = weighted / weight.where(here, 1)
+    if here.all() or max(weight.shape[2:]) == 1:
+        return own
+    half = (F.avg_pool2d(t, 2, ceil_mode=True) for t in (weighted, weight))
+    around = F.interpolate(_spread(*half), weight.shape[2:], mode="bilinear")
+    return torch.where(here, own, around)
+
+
+def result_dtype(picture: Picture, path: Path) -> type[np.unsignedinteger]:
+    """The type of the pixels that ``path`` is to hold, after checking that it can.
+
+    Raises:
+        ValueError: a format that is not written, or one without transparency for a picture that
+            has some.
+
+    >>> x = torch.zeros(1, 3, 2, 2)
+    >>> result_dtype(Picture(x, None, True, 16, None, ()), Path("a.png"))
+    <class 'numpy.uint16'>
+    """
+    suffix = path.suffix.lower()
+    check_suffix(path)
+    if FORMATS[suffix] is JPEG and picture.alpha is not None and picture.alpha.min() < 1:
+        raise ValueError(f"{path}: a JPEG file holds no transparency; write .png or .webp")
+    return np.uint16 if picture.bits == 16 and suffix in (".png", ".tif", ".tiff") else np.uint8
+
+
+def check_suffix(path: Path) -> None:
+    """Raise unless a picture can be written to a file of this name.
+
+    >>> check_suffix(Path("a.gif"))
+    Traceback (most recent call last):
+    ...
+    ValueError: a.gif: pictures are written as .png .jpg .jpeg .tif .tiff .webp
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path}: pictures are written as {' '.join(FORMATS)}")
+
+
+def write_picture(
+    path: str | Path, pixels: np.ndarray, alpha: Tensor | None = None, profile: bytes | None = None
+) -> None:
+    """Write a picture file; it appears whole or not at all, and its folder is made.
+
+    JPEG has quality 95 and full color resolution, the other formats lose nothing.
+
+    Args:
+        path: the file; its suffix is one of ``FORMATS``.
+        pixels: ``(H, W)`` gray, 8 or 16 bits, or ``(H, W, 3)`` RGB, 8 bits.
+        alpha: ``(1, 1, H, W)`` in [0, 1], for 8-bit pixels. A JPEG file is written without it.
+        profile: an ICC color profile.
+
+    Raises:
+        ValueError: another suffix, or a picture too large for the format.
+        OSError: the file cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_picture(f"{folder}/a.png", np.zeros((2, 3), np.uint8), torch.ones(1, 1, 2, 3))
+    ...     Image.open(f"{folder}/a.png")
+    <PIL.PngImagePlugin.PngImageFile image mode=LA size=3x2 ...>
+    """
+    path = Path(path)
+    check_suffix(path)
+    options = FORMATS[path.suffix.lower()]
+    picture = Image.fromarray(pixels)
+    if alpha is not None and options is not JPEG:
+        opacity = (alpha[0, 0] * 255).round().byte().cpu().numpy()
+        picture.putalpha(Image.fromarray(opacity))
+    file = io.BytesIO()
+    try:
+        picture.save(file, icc_profile=profile, **options)
+    except (OSError, ValueError, RuntimeError, struct.error) as error:
+        raise ValueError(f"{path}: the picture cannot be written: {error}") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, file.getvalue())
+
+
+def plan_results(
+    sources: Iterable[str | Path], ending: str, output: str | None = None
+) -> list[tuple[Path, Path]]:
+    """Which picture becomes which file.
+
+    Args:
+        sources: picture files, and folders, of which all pictures below count, but for those that
+            by their names are results of their neighbors.
+        ending: goes between a picture's name and ``.png`` where the result stands beside it.
+        output: a folder for the results, which keep their names but for the suffix, and the
+            subfolders of the folder they came from; or, for one picture, a file. A name with a
+            suffix is a file, unless there is such a folder or it ends with a slash.
+
+    Returns:
+        (picture, result), one pair a picture.
+
+    Raises:
+        FileNotFoundError: a folder without pictures, or a file in a folder that does not exist.
+        ValueError: two pictures would become the same file, or a result would be written over one
+            of the pictures; a file for several pictures; a suffix that is not written.
+
+    >>> plan_results(["a/cat.jpg"], "_sr"), plan_results(["a/cat.jpg"], "_sr", "out")
+    ([(PosixPath('a/cat.jpg'), PosixPath('a/cat_sr.png'))],
+     [(PosixPath('a/cat.jpg'), PosixPath('out/cat.png'))])
+    """
+    as_file = output is not None and _names_a_file(output)
+    pairs: list[tuple[Path, Path]] = []
+    for source in map(Path, sources):
+        if source.is_dir():
+            found, folder = list_pictures(source), source
+        else:
+            found, folder = [source], source.parent
+        beside = {path: path.with_name(f"{path.stem}{ending}.png") for path in found}
+        earlier = set(beside.values())
+        for path in (path for path in found if path not in earlier):
+            if as_file:
+                result = Path(output)
+            elif output is not None:
+                result = Path(output, path.relative_to(folder)).with_suffix(".png")
+            else:
+                result = beside[path]
+            pairs.append((path, result))
+    pairs = list(dict.fromkeys(pairs))  # a picture may be given twice
+    if as_file and len(pairs) > 1:
+        raise ValueError(f"{output}: one file for {len(pairs)} pictures; give a folder")
+
+    pictures = {_identity(path): path for path, _ in pairs}
+    becoming: dict[object, Path] = {}
+    for path, result in pairs:
+        key = _identity(result)
+        if key in pictures:
+            raise ValueError(f"{path}: its result would be written over {pictures[key]}")
+        if key in becoming:
+            raise ValueError(f"{becoming[key]} and {path}: both would become {result}")
+        becoming[key] = path
+    return pairs
+
+
+def _names_a_file(output: str) -> bool:
+    path = Path(output)
+    if path.is_dir() or output.endswith(("/", "\\")):
+        return False
+    if path.exists() or path.suffix:
+        check_suffix(path)
+        if not path.resolve().parent.is_dir():
+            raise FileNotFoundError(f"{path}: there is no folder {path.parent} to write it to")
+        return True
+    return False
+
+
+def _identity(path: Path) -> object:
+    """Equal for two names of one file."""
+    try:
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    except OSError:
+        return path.resolve()

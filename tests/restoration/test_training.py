@@ -1,0 +1,529 @@
+"""The training loop: what a step sees, stopping and going on, several processes, failures."""
+
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from PIL import Image
+from torch import nn
+
+import dsd_lib as dsd
+from dsd_lib.restoration import training
+from dsd_lib.restoration.degradations import Downscale, MotionBlur, downscale
+from dsd_lib.restoration.networks import XSRResNet
+from dsd_lib.restoration.training import DegradedCrops, PairedCrops, Pictures, Settings
+
+SETTINGS = Settings(steps=8, batch=4, log_every=1, validate_every=2, checkpoint_every=2)
+CPU = torch.device("cpu")
+
+
+class SmoothLoss(nn.Module):
+    """Two terms, cheap and smooth, in the form of RestorationLoss."""
+
+    def forward(self, prediction, target):
+        terms = {
+            "square": (prediction - target).square().mean(),
+            "slope": (prediction - target).diff(dim=3).square().mean(),
+        }
+        return terms | {"total": sum(terms.values())}
+
+
+def make_files(folder: Path, count: int = 3, height: int = 40, width: int = 48) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        small = torch.from_numpy(rng.random((1, 3, 10, 12), dtype=np.float32))
+        x = dsd.imresize(small, size=(height, width)).clamp(0, 1)
+        Image.fromarray(dsd.to_array(x)).save(folder / f"{index}.png")
+    return sorted(folder.glob("*.png"))
+
+
+def make_network() -> XSRResNet:
+    torch.manual_seed(0)
+    return XSRResNet(2, blocks=1, channels=4)
+
+
+def make_crops(files: list[Path], seed: int = 0) -> DegradedCrops:
+    return DegradedCrops(Pictures(files), Downscale(2), side=8, scale=2, margin=2, seed=seed)
+
+
+def run(crops, folder, settings=SETTINGS, loss=None, **options):
+    net = make_network()
+    accelerator = Accelerator(cpu=True)
+    training.train(net, loss or SmoothLoss(), crops, settings, folder, accelerator, **options)
+    return net.state_dict()
+
+
+def read_log(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v for k, v in r.items() if k not in ("seconds", "crops_per_second")} for r in rows]
+
+
+def assert_equal(a: dict, b: dict) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+@pytest.fixture
+def files(tmp_path):
+    return make_files(tmp_path / "pictures")
+
+
+@pytest.fixture
+def crops(files):
+    return make_crops(files)
+
+
+# What a step sees
+
+
+def test_the_rate_is_halved_as_in_the_paper():
+    settings = Settings(steps=300_000)
+    for step, rate in ((89_999, 2e-4), (90_000, 1e-4), (180_000, 5e-5), (270_000, 2.5e-5)):
+        assert settings.rate_at(step) == pytest.approx(rate)
+        assert settings.rate_at(step - 1) == pytest.approx(rate if step == 89_999 else 2 * rate)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "steps: expected a positive number, got 0"),
+        ({"batch": -1}, "batch: expected a positive number, got -1"),
+        ({"clip": 0}, "clip: expected a positive number or None, got 0"),
+        ({"checkpoint_every": 150}, "checkpoint_every: expected a multiple of log_every=100"),
+        ({"log_every": 30}, "validate_every: expected a multiple of log_every=30, got 1000"),
+    ],
+)
+def test_settings_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**{"steps": 10, **options})
+
+
+def test_generators_differ_in_every_number():
+    numbers = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), (2**32, 0, 0), (0, 0)]
+    values = {torch.rand(1, generator=training.seeded(*n)).item() for n in numbers}
+    assert len(values) == len(numbers)
+
+
+def test_crops_of_pictures_decoded_once_or_each_time(files, tmp_path, monkeypatch):
+    expected = dsd.load_image(files[1])[0, :, 3:23, 5:35]
+    for pictures in (Pictures(files), Pictures(files, tmp_path / "cache", quiet=True)):
+        crop = pictures.crop(1, 3, 5, 20, 30)
+        assert crop.dtype == torch.uint8 and torch.equal(crop.float() / 255, expected)
+        assert pictures.decoded_bytes == 3 * 3 * 40 * 48
+
+    def refuse(path):
+        raise AssertionError(f"{path} is decoded again")
+
+    monkeypatch.setattr(training, "load_image", refuse)
+    again = Pictures(files, tmp_path / "cache")
+    assert torch.equal(again.crop(1, 3, 5, 20, 30), crop)
+
+
+def test_pictures_that_change_are_decoded_anew(files, tmp_path):
+    cache = tmp_path / "cache"
+    before = Pictures(files, cache, quiet=True).crop(0, 0, 0, 4, 4)
+    Image.new("RGB", (48, 40), "red").save(files[0])
+    after = Pictures(files, cache, quiet=True).crop(0, 0, 0, 4, 4)
+    assert not torch.equal(before, after) and after[0].eq(255).all()
+    assert len(list(cache.iterdir())) == 2 and not list(cache.glob("*.part"))
+
+
+def test_a_picture_that_lies_on_its_side_is_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 20), "blue").save(tmp_path / "a.jpg", exif=exif)
+    for cache in (None, tmp_path / "cache"):
+        pictures = Pictures([tmp_path / "a.jpg"], cache, quiet=True)
+        assert pictures.sides == [(30, 20)]
+        assert pictures.crop(0, 10, 0, 20, 20).shape == (3, 20, 20)
+
+
+def test_pictures_that_cannot_be_trained_on(files, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="no pictures to train on"):
+        Pictures([])
+    with pytest.raises(FileNotFoundError, match=r"no picture at .*gone.png"):
+        Pictures([tmp_path / "gone.png"])
+    with pytest.raises(ValueError, match=r"0.png: expected sides of at least 42 .* 40 x 48"):
+        DegradedCrops(Pictures(files), Downscale(2), side=17, scale=2, margin=2)
+    free = SimpleNamespace(free=1000)
+    monkeypatch.setattr(training.shutil, "disk_usage", lambda path: free)
+    with pytest.raises(OSError, match=r"expected 0.0 GB of room"):
+        Pictures(files, tmp_path / "cache")
+
+
+KERNEL = torch.tensor([[0.0, 0.1, 0.0], [0.2, 0.3, 0.4], [0.0, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("degradation", "scale", "margin"),
+    [(Downscale(4), 4, 2), (MotionBlur(3, kernels=[KERNEL], noise=(0, 0)), 1, 1)],
+    ids=["bicubic", "blur"],
+)
+def test_a_crop_is_that_of_the_whole_picture_degraded(
+    degradation, scale, margin, files, monkeypatch
+):
+    """With the margin; without it the crop's border is felt."""
+    pictures, top, left = Pictures(files), 8, 4
+    whole = dsd.load_image(files[0])
+    degraded, _ = degradation(whole, torch.Generator())
+
+    def draw(sources, side, generator):
+        return [sources[0].crop(0, top, left, side, side)]
+
+    monkeypatch.setattr(training, "_draw", draw)
+    errors = {}
+    for used in (margin, 0):
+        crops = DegradedCrops(pictures, degradation, side=4, scale=scale, margin=used)
+        given, target = crops(0, 1, slice(None), CPU)
+        row, column = top // scale + used, left // scale + used
+        errors[used] = (given - degraded[:, :, row : row + 4, column : column + 4]).abs().max()
+        row, column = scale * row, scale * column
+        size = 4 * scale
+        assert torch.equal(target, whole[:, :, row : row + size, column : column + size])
+    assert errors[margin] < 1e-6 < 1e-3 < errors[0]
+
+
+def test_processes_share_a_batch_and_every_step_and_seed_has_its_own(files):
+    crops = make_crops(files)
+    given, target = crops(5, 6, slice(None), CPU)
+    assert given.shape == (6, 3, 8, 8) and target.shape == (6, 3, 16, 16)
+    for members in (slice(0, None, 2), slice(1, None, 2), slice(2, None, 3)):
+        part = crops(5, 6, members, CPU)
+        assert torch.equal(part[0], given[members]) and torch.equal(part[1], target[members])
+    for other in (crops(6, 6, slice(None), CPU), make_crops(files, 1)(5, 6, slice(None), CPU)):
+        assert not (other[1] == target).flatten(1).all(dim=1).any()
+
+
+def test_random_degradations_are_shared_by_processes_too(files):
+    crops = DegradedCrops(Pictures(files), MotionBlur(5), side=16, margin=2)
+    given, _ = crops(0, 4, slice(None), CPU)
+    assert torch.equal(crops(0, 4, slice(1, None, 2), CPU)[0], given[1::2])
+
+
+def test_crops_come_from_everywhere_turned_and_mirrored_in_all_ways(tmp_path):
+    ramp = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16, 1).repeat(3, axis=2)
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    pictures = Pictures([tmp_path / "a.png"])
+    seen = [
+        training._draw((pictures,), 8, training.seeded(0, 0, i))[0][0].int() for i in range(400)
+    ]
+    steps = {(int(c[1, 0] - c[0, 0]), int(c[0, 1] - c[0, 0])) for c in seen}
+    assert steps == {(a, b) for s in (1, -1) for t in (16, -16) for a, b in ((s, t), (t, s))}
+    corners = {int(c.min()) for c in seen}
+    assert corners == {16 * top + left for top in range(5) for left in range(9)}
+
+
+def test_pairs_are_cut_at_the_same_place(files, tmp_path):
+    (tmp_path / "small").mkdir()
+    for file in files:
+        small = downscale(dsd.load_image(file), 2)
+        Image.fromarray(dsd.to_array(small)).save(tmp_path / "small" / file.name)
+    small = Pictures(sorted((tmp_path / "small").iterdir()))
+    crops = PairedCrops(small, Pictures(files), side=10, scale=2)
+    given, target = crops(0, 8, slice(None), CPU)
+    expected = downscale(target, 2)
+    inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
+    assert (given - expected)[inner].abs().max() < 0.51 / 255
+    part = crops(0, 8, slice(1, None, 4), CPU)
+    assert torch.equal(part[0], given[1::4]) and torch.equal(part[1], target[1::4])
+    with pytest.raises(ValueError, match="expected the second 4 times the first"):
+        PairedCrops(small, Pictures(files), side=10, scale=4)
+    with pytest.raises(ValueError, match="as many degraded pictures as clean ones, got 3 and 2"):
+        PairedCrops(small, Pictures(files[:2]), side=10, scale=2)
+    with pytest.raises(ValueError, match="expected sides of at least 21 pixels"):
+        PairedCrops(small, Pictures(files), side=21, scale=2)
+
+
+# The loop
+
+
+def test_validation_gives_the_psnr_of_the_papers(tmp_path):
+    """A gray level 0.1 away is 21.9 levels of the luma's 255 away; half of that is 6 dB more."""
+    net = make_network()
+    for weight in net.parameters():
+        nn.init.zeros_(weight)
+    given = torch.full((1, 3, 8, 8), 0.5)
+    pairs = [(given, torch.full((1, 3, 16, 16), value)) for value in (0.6, 0.45)]
+    value = training.Validation(pairs, tmp_path)(net, 7)
+    assert value == pytest.approx(21.3219 + 6.0206 / 2, abs=1e-3)
+    assert net.training and (tmp_path / "step_0000007.png").is_file()
+
+
+def test_training_lowers_the_loss_and_writes_what_it_promises(files, crops, tmp_path):
+    given, target = make_crops(files, seed=9)(0, 2, slice(None), CPU)
+    pairs = list(zip(given[:, None], target[:, None], strict=True))
+    validation = training.Validation(pairs, tmp_path / "run" / "validation")
+    settings = Settings(
+        steps=30, batch=4, rate=4e-3, log_every=5, validate_every=10, checkpoint_every=30
+    )
+    run(crops, tmp_path / "run", settings, validation=validation)
+    rows = read_log(tmp_path / "run")
+    assert [int(row["step"]) for row in rows] == [5, 10, 15, 20, 25, 30]
+    assert [float(row["rate"]) for row in rows] == pytest.approx(
+        [4e-3, 2e-3, 2e-3, 1e-3, 1e-3, 5e-4]
+    )
+    assert float(rows[-1]["total"]) < 0.7 * float(rows[0]["total"])
+    assert [bool(row["psnr_y"]) for row in rows] == [False, True] * 3
+    assert float(rows[-1]["psnr_y"]) > float(rows[1]["psnr_y"])
+    names = sorted(p.name for p in (tmp_path / "run" / "validation").iterdir())
+    assert names == [f"step_{n:07d}.png" for n in (0, 10, 20, 30)]
+    picture = dsd.load_image(tmp_path / "run" / "validation" / names[-1])
+    assert picture.shape == (1, 3, 32, 48)
+    assert (picture[:, :, :16, 32:] - target[:1]).abs().max() < 0.51 / 255
+    assert not list((tmp_path / "run").rglob("*.part"))
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 5, 7])
+def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(step, crops, tmp_path):
+    unbroken = run(crops, tmp_path / "unbroken")
+
+    def stop(at, *share):
+        if at == step:
+            raise KeyboardInterrupt
+        return crops(at, *share)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(stop, tmp_path / "broken")
+    seen = []
+
+    def watch(at, *share):
+        seen.append(at)
+        return crops(at, *share)
+
+    resumed = run(watch, tmp_path / "broken")
+    assert_equal(resumed, unbroken)
+    assert seen[0] == step - step % 2  # the last checkpoint, not the start
+    assert read_log(tmp_path / "broken") == read_log(tmp_path / "unbroken")
+    assert_equal(run(crops, tmp_path / "broken"), unbroken)  # finished: nothing more happens
+
+
+def test_a_crash_while_a_checkpoint_is_written_leaves_the_one_before(crops, tmp_path, monkeypatch):
+    unbroken = run(crops, tmp_path / "unbroken")
+    write, fsync = training.write_atomically, os.fsync
+
+    def crash(path, content):
+        if path.name == "checkpoint.pt" and path.is_file():
+            monkeypatch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError("full")))
+        write(path, content)
+
+    monkeypatch.setattr(training, "write_atomically", crash)
+    with pytest.raises(OSError, match="full"):
+        run(crops, tmp_path / "broken")
+    monkeypatch.setattr(training, "write_atomically", write)
+    monkeypatch.setattr(os, "fsync", fsync)
+    state = torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 2
+    assert_equal(run(crops, tmp_path / "broken"), unbroken)
+
+
+PROCESS = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+import test_training as t
+t.{function}(Path(sys.argv[1]))
+"""
+
+
+def start_process(function: str, folder: Path, **environment: str) -> subprocess.Popen:
+    code = PROCESS.format(tests=str(Path(__file__).parent), function=function)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def slow_run(folder: Path) -> None:
+    """A run that a test has time to kill."""
+    crops = make_crops(sorted((folder / "pictures").iterdir()))
+
+    def slow(*arguments):
+        time.sleep(0.1)
+        return crops(*arguments)
+
+    run(slow, folder / "killed", workers=1)
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_been(files, crops, tmp_path):
+    process = start_process("slow_run", tmp_path)
+    log = tmp_path / "killed" / "log.csv"
+    for _ in range(3000):
+        if log.is_file() and log.read_text().count("\n") > 4:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert (tmp_path / "killed" / "checkpoint.pt").is_file()
+    resumed = run(crops, tmp_path / "killed")
+    assert_equal(resumed, run(crops, tmp_path / "unbroken"))
+    assert read_log(tmp_path / "killed") == read_log(tmp_path / "unbroken")
+
+
+def share_a_batch(folder: Path) -> None:
+    """Gradients of one batch, and a short run, by this process and those beside it."""
+    accelerator = Accelerator(cpu=True)
+    crops = make_crops(sorted((folder / "pictures").iterdir()))
+    net = make_network()
+    model = accelerator.prepare(net)
+    members = slice(accelerator.process_index, None, accelerator.num_processes)
+    batch = crops(0, 4, members, CPU)
+    training.backward(model, SmoothLoss(), batch, accelerator)
+    gradients = {name: p.grad for name, p in net.named_parameters()}
+    name = f"{accelerator.process_index}of{accelerator.num_processes}"
+    torch.save({"gradients": gradients, "samples": len(batch[0])}, folder / f"{name}.pt")
+    run(crops, folder / f"run{accelerator.num_processes}")
+
+
+def test_two_processes_give_the_gradients_of_one_with_the_joint_batch(files, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    processes = [
+        start_process("share_a_batch", tmp_path, RANK=str(i), LOCAL_RANK=str(i), **shared)
+        for i in range(2)
+    ]
+    share_a_batch(tmp_path)
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    one = torch.load(tmp_path / "0of1.pt", weights_only=True)
+    assert one["samples"] == 4
+    for index in range(2):
+        two = torch.load(tmp_path / f"{index}of2.pt", weights_only=True)
+        assert two["samples"] == 2
+        for name, gradient in one["gradients"].items():
+            torch.testing.assert_close(
+                two["gradients"][name], gradient, rtol=1e-4, atol=1e-7, msg=name
+            )
+    for a, b in zip(read_log(tmp_path / "run1"), read_log(tmp_path / "run2"), strict=True):
+        assert {k: float(v) for k, v in b.items()} == pytest.approx(
+            {k: float(v) for k, v in a.items()}, rel=1e-3
+        )
+
+
+class FailingLoss(SmoothLoss):
+    """A term, or a gradient, that is not a number from the ``at``-th step on."""
+
+    def __init__(self, at: int, what: str) -> None:
+        super().__init__()
+        self.calls, self.at, self.what = 0, at, what
+
+    def forward(self, prediction, target):
+        self.calls += 1
+        if self.calls < self.at:
+            return super().forward(prediction, target)
+        if self.what == "gradient":  # the root's slope at 0
+            zero = (prediction - prediction.detach()).square().sum().sqrt()
+            terms = super().forward(prediction, target)
+            return terms | {"total": terms["total"] + zero}
+        terms = super().forward(prediction, target)
+        terms[self.what] = terms[self.what] * {"slope": torch.nan, "square": torch.inf}[self.what]
+        return terms | {"total": terms["square"] + terms["slope"]}
+
+
+@pytest.mark.parametrize(
+    ("what", "value"), [("slope", "nan"), ("square", "inf"), ("gradient", "nan")]
+)
+def test_what_is_not_finite_stops_the_run_and_is_named(what, value, crops, tmp_path):
+    settings = Settings(steps=12, batch=2, log_every=3, validate_every=3, checkpoint_every=3)
+    good = {}
+
+    def keep(path, content):
+        if path.name == "checkpoint.pt":
+            good["content"] = content
+        write(path, content)
+
+    write = training.write_atomically
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "write_atomically", keep)
+        with pytest.raises(
+            FloatingPointError, match=rf"^step 8: {what} = {value}; .*checkpoint is"
+        ):
+            run(crops, tmp_path / "run", settings, FailingLoss(8, what))
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == good["content"]
+    state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 6
+    assert all(weight.isfinite().all() for weight in state["net"].values())
+    # With the cause removed it goes on from there, as if nothing had been.
+    assert_equal(run(crops, tmp_path / "run", settings), run(crops, tmp_path / "other", settings))
+
+
+def test_the_first_window_has_no_checkpoint_to_name(crops, tmp_path):
+    with pytest.raises(FloatingPointError, match=r"step 1: slope = nan; .* no checkpoint yet"):
+        run(crops, tmp_path, loss=FailingLoss(1, "slope"))
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_gradient_that_overflows_float16_is_no_failure(tmp_path):
+    """The scaler skips such a step; a term that is not finite is a failure all the same."""
+    accelerator = SimpleNamespace(scaler=object(), reduce=lambda values, how: values)
+    norms = (torch.inf, 2.0, 4.0)
+    window = [{"total": torch.tensor(1.0), "gradient": torch.tensor(norm)} for norm in norms]
+    means = training._means(window, 3, accelerator, tmp_path / "checkpoint.pt")
+    assert means == {"total": 1.0, "gradient": 3.0}
+    window[1]["total"] = torch.tensor(torch.nan)
+    with pytest.raises(FloatingPointError, match="step 2: total = nan"):
+        training._means(window, 3, accelerator, tmp_path / "checkpoint.pt")
+    accelerator.scaler = None
+    with pytest.raises(FloatingPointError, match="step 1: gradient = inf"):
+        training._means(window, 3, accelerator, tmp_path / "checkpoint.pt")
+
+
+def test_the_gradient_is_clipped_and_logged_as_it_was(crops, tmp_path):
+    norms = {}
+    for clip in (None, 1e-3):
+        net = make_network()
+        settings = Settings(steps=1, batch=2, clip=clip)
+        training.train(net, SmoothLoss(), crops, settings, tmp_path / str(clip), Accelerator(cpu=1))
+        gradient = torch.cat([p.grad.flatten() for p in net.parameters()])
+        norms[clip] = gradient.norm().item(), float(read_log(tmp_path / str(clip))[0]["gradient"])
+    assert norms[None][0] == pytest.approx(norms[None][1]) and norms[None][0] > 2e-3
+    assert norms[1e-3] == pytest.approx((1e-3, norms[None][1]), rel=1e-3)
+
+
+def test_a_run_does_not_go_on_with_other_settings(crops, tmp_path):
+    run(crops, tmp_path)
+    other = Settings(steps=8, batch=2, log_every=1, validate_every=2, checkpoint_every=2, about="x")
+    message = "is of a run with other settings .batch: 4 -> 2, about: '' -> 'x'."
+    with pytest.raises(ValueError, match=message):
+        run(crops, tmp_path, other)
+
+
+def test_a_batch_that_processes_cannot_share(crops, tmp_path):
+    three = SimpleNamespace(num_processes=3)
+    with pytest.raises(ValueError, match="batch: expected a multiple of the 3 processes, got 4"):
+        training.train(make_network(), SmoothLoss(), crops, SETTINGS, tmp_path, three)
+
+
+def test_bfloat16_is_near_to_float32(crops, tmp_path, net):
+    """Convolutions in bfloat16; weights stay in float32, and a resumed run is exact as well."""
+    loss = dsd.losses.RestorationLoss(net, "dsd", layers=["relu1_2"])
+    loss.net = dsd.load_backbone()
+    loss.net.last_conv = "conv2_1"  # shallow: pictures are small
+    totals = {}
+    for precision in ("no", "bf16"):
+        AcceleratorState._reset_state(True)
+        accelerator = Accelerator(cpu=True, mixed_precision=precision)
+        model = make_network()
+        training.train(model, loss, crops, SETTINGS, tmp_path / precision, accelerator)
+        totals[precision] = [float(row["total"]) for row in read_log(tmp_path / precision)]
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+    AcceleratorState._reset_state(True)
+    assert totals["bf16"] == pytest.approx(totals["no"], rel=0.03)
+    assert totals["bf16"] != totals["no"]
