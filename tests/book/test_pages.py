@@ -94,9 +94,11 @@ def test_the_api_page_has_every_public_name() -> None:
     page = (BOOK / "api.md").read_text(encoding="utf-8")
     documented = re.findall(r"^\.\. auto(?:function|class):: (\w+)$", page, re.MULTILINE)
     assert sorted(documented) == sorted(dsd_lib.__all__)
-    whole = set(re.findall(r"^\.\. automodule:: dsd_lib\.(\w+)$", page, re.MULTILINE))
+    whole = set(re.findall(r"^\.\. automodule:: dsd_lib\.([\w.]+)$", page, re.MULTILINE))
     covered = {getattr(dsd_lib, name).__module__.removeprefix("dsd_lib.") for name in documented}
-    modules = {p.stem for p in Path(dsd_lib.__file__).parent.glob("*.py")} - {"__init__"}
+    folder = Path(dsd_lib.__file__).parent
+    files = [p.relative_to(folder).with_suffix("") for p in folder.rglob("*.py")]
+    modules = {".".join(p.parts) for p in files if p.stem != "__init__"}
     assert whole | covered == modules
 
 

@@ -284,7 +284,7 @@ def test_a_part_measured_again(live, net):
 def test_every_data_set_has_a_reader():
 
     for name in script.DATA:
-        assert callable(getattr(rated_sets, f"read_{name}"))
+        assert callable(getattr(script.rated_sets, f"read_{name}"))
 
 
 def test_compare_dequantized():
