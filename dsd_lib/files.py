@@ -37,15 +37,28 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a safetensors file, in float32, and its metadata.
 
     Raises:
-        ValueError: it is no such file, or a damaged one.
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a safetensors file, is damaged, or holds NaN or infinity.
+
+    >>> read_safetensors("no-such-weights.safetensors")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: no weights file at no-such-weights.safetensors
     """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file at {path}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}
+            metadata = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path}: expected a safetensors file, got {error}") from error
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{path}: expected finite weights, got NaN or infinity in {name}")
+    return tensors, metadata

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -193,7 +194,7 @@ def load_network(path: str | Path) -> XSRResNet:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is damaged or holds another network.
+        ValueError: the file is damaged, holds another network, or weights that are not finite.
 
     Source: chapters 8 and 9 of the book.
 
@@ -208,12 +209,24 @@ def load_network(path: str | Path) -> XSRResNet:
     tensors, metadata = read_safetensors(path)
     try:
         config, record = json.loads(metadata["config"]), json.loads(metadata["record"])
+        _check_config(config, tensors)
         net = XSRResNet(**config)
         net.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise ValueError(f"{path}: expected a network of save_network, got {error!r}") from error
     net.record = record
     return net.requires_grad_(False).eval()
+
+
+def _check_config(config: dict[str, int], tensors: Mapping[str, Tensor]) -> None:
+    """Raise if a file claims a much larger network than it has weights for.
+
+    A few bytes of configuration could otherwise make us build a network of any size.
+    """
+    blocks, channels = config["blocks"], config["channels"]
+    count = sum(tensor.numel() for tensor in tensors.values())
+    if 18 * blocks * channels**2 > count:  # the two 3×3 convolutions of every block
+        raise ValueError(f"blocks={blocks}, channels={channels} with only {count} weights")
 
 
 def _config(net: XSRResNet) -> dict[str, int]:

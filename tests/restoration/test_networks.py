@@ -274,3 +274,32 @@ def test_other_files_are_refused(tmp_path):
         safetensors.torch.save_file(tensors, path, metadata=metadata)
         with pytest.raises(ValueError, match="expected a network of save_network"):
             load_network(path)
+
+
+@pytest.mark.parametrize(
+    "config", [{"channels": 5000}, {"blocks": 10**6}, {"channels": 10**30}, {"channels": 1e200}]
+)
+def test_a_configuration_larger_than_the_file_is_refused_before_anything_is_built(
+    config, tmp_path, monkeypatch
+):
+    path = tmp_path / "network.safetensors"
+    config = {"scale": 4, "blocks": 2, "channels": 8} | config
+    tensors = {k: v.contiguous() for k, v in small().state_dict().items()}
+    metadata = {"config": json.dumps(config), "record": "{}"}
+    safetensors.torch.save_file(tensors, path, metadata=metadata)
+    monkeypatch.setattr(torch.nn, "Conv2d", None)  # would be the first thing built
+    with pytest.raises(ValueError, match=r"with only 9571 weights|OverflowError"):
+        load_network(path)
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_weights_that_are_not_finite_are_refused_on_loading(value, tmp_path):
+    path = tmp_path / "network.safetensors"
+    save_network(small(), path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = safetensors.torch.load_file(path)
+    tensors["tail.2.bias"][1] = value
+    safetensors.torch.save_file(tensors, path, metadata=metadata)
+    with pytest.raises(ValueError, match=r"expected finite weights, got NaN .* in tail\.2\.bias"):
+        load_network(path)
