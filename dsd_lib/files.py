@@ -1,18 +1,29 @@
 """Files that are written whole or not at all, and weights that are read without unpickling."""
 
+import contextlib
+import errno
+import glob
 import os
+import stat
+import time
 from pathlib import Path
 
 import safetensors
 from safetensors import SafetensorError
 from torch import Tensor
 
+ABANDONED = 600  # seconds after which an unfinished file is one that a killed process left
+
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:
-    """Write a file so that whoever reads it, whenever, finds the old one or the new one.
+    """Write a file so that a reader finds either the old content or the new, also after a crash.
 
-    Also after a crash; a write that fails leaves the old file and nothing beside it. A link stays a
-    link. What is no file, such as a pipe, is written to as it is.
+    A write that fails leaves the old file and nothing else. What an earlier, killed process left
+    unfinished is removed. A symbolic link stays a link, and a replaced file keeps its permissions.
+    Anything that is not a regular file, such as a pipe, is written to directly.
+
+    Raises:
+        OSError: the file cannot be written; an existing file without write permission is kept.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -20,21 +31,39 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
     ...     Path(f"{folder}/a.txt").read_text()
     'whole'
     """
-    path = Path(path).resolve()
-    if isinstance(content, str):  # file names in a text may be no UTF-8; they come out as they are
+    path = Path(os.path.realpath(path))
+    if isinstance(content, str):  # file names in it may not be UTF-8; they come out as they are
         content = content.encode(errors="surrogateescape")
-    if path.exists() and not path.is_file():
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = None
+    if mode is not None and not stat.S_ISREG(mode):
         path.write_bytes(content)
         return
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if mode is not None and not (mode & 0o222 and os.access(path, os.W_OK)):
+        raise PermissionError(errno.EACCES, "the file is read-only", str(path))
+
+    stem = os.fsdecode(b"." + os.fsencode(path.name)[:200])  # names end at 255 bytes
+    _remove_abandoned(path.parent, stem)
+    part = path.with_name(f"{stem}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
+            if mode is not None:
+                part.chmod(stat.S_IMODE(mode))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path, stem: str) -> None:
+    for part in folder.glob(f"{glob.escape(stem)}.*.part"):
+        with contextlib.suppress(OSError):  # another process may have removed it
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                part.unlink()
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -1,6 +1,8 @@
 """Files that are written whole or not at all."""
 
 import os
+import stat
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -44,6 +46,57 @@ def test_a_new_file_may_be_read_by_those_who_may_read_others(tmp_path):
     write_atomically(tmp_path / "a", "text")
     (tmp_path / "b").write_text("text")
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
+def test_a_replaced_file_keeps_its_permissions(mode, tmp_path):
+    path = tmp_path / "a"
+    path.write_text("old")
+    path.chmod(mode)
+    write_atomically(path, "new")
+    assert path.read_text() == "new" and stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_read_only_file_is_not_replaced(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("old")
+    path.chmod(0o444)
+    with pytest.raises(PermissionError, match="the file is read-only"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    path, left = tmp_path / "a[1]", tmp_path / ".a[1].123.part"
+    others = {tmp_path / ".b.123.part", tmp_path / ".a[1].part", tmp_path / ".a1.123.part"}
+    for part in {left, *others}:
+        part.touch()
+        os.utime(part, (0, 0))
+    being_written = tmp_path / ".a[1].456.part"  # by another process, now
+    being_written.touch()
+    write_atomically(path, "new")
+    assert set(tmp_path.iterdir()) == {path, being_written, *others}
+
+
+@pytest.mark.parametrize("letter", ["x", "ψ"])
+def test_the_longest_names(letter, tmp_path):
+    path = tmp_path / (letter * (255 // len(letter.encode())))
+    write_atomically(path, "new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_links_in_a_circle_are_an_error_of_the_system(tmp_path):
+    for a, b in ("ab", "ba"):
+        (tmp_path / a).symlink_to(tmp_path / b)
+    with pytest.raises(OSError, match="symbolic links"):
+        write_atomically(tmp_path / "a", "new")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has /dev/full")
+def test_a_device_is_written_to_directly():
+    write_atomically("/dev/null", "gone")
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically("/dev/full", "too much")
 
 
 def test_tensors_and_metadata_come_back_and_a_damaged_file_is_named(tmp_path):
