@@ -52,7 +52,7 @@ from dsd_lib.losses import RestorationLoss
 from dsd_lib.quality.rated_sets import data_folder, list_pictures
 from dsd_lib.restoration import training
 from dsd_lib.restoration.degradations import Downscale, MotionBlur
-from dsd_lib.restoration.networks import XSRResNet, load_network, save_network
+from dsd_lib.restoration.networks import UPSAMPLING, XSRResNet, load_network, save_network
 
 SCALES = {"sr": 4, "deblur": 1}
 LOSSES = {  # name -> the distribution term, None for none
@@ -65,6 +65,7 @@ LOSSES = {  # name -> the distribution term, None for none
     "dsd": "dsd",
 }
 VALIDATION = ("cat", "coffee", "temple", "tissue")  # of the package's pictures
+HOLD_OUT = 20  # every twentieth photo of BSDS500 is kept out of the training
 CACHED = 20e9  # bytes; data sets that are larger when decoded are decoded crop by crop
 
 
@@ -120,7 +121,10 @@ def clean_pictures(name: str) -> list[Path]:
     """The training pictures of a data set of sharp photos."""
     folder = data_folder(name)
     parts = {"bsds500": ("train", "test"), "div2k": ("train",)}[name]
-    return [file for part in parts for file in list_pictures(folder / part)]
+    files = [file for part in parts for file in list_pictures(folder / part)]
+    if name == "bsds500":  # what settings are chosen on is not trained on
+        files = [file for index, file in enumerate(files) if index % HOLD_OUT != HOLD_OUT - 1]
+    return files
 
 
 def pair_files(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -215,7 +219,9 @@ def make_network(task: str, preset: Preset, args: argparse.Namespace, start: Pat
     """A new network for the L1 run, that run's for the others."""
     if args.loss == "l1" and not args.start:
         set_seed(args.seed)
-        return XSRResNet(SCALES[task], args.blocks or preset.blocks, preset.channels)
+        return XSRResNet(
+            SCALES[task], args.blocks or preset.blocks, preset.channels, args.upsampling
+        )
     if not start.is_file():
         raise FileNotFoundError(
             f"{start}: every loss but l1 starts from the L1-trained network; train it first "
@@ -227,7 +233,14 @@ def make_network(task: str, preset: Preset, args: argparse.Namespace, start: Pat
             f"{start}: expected scale {SCALES[task]} and {args.blocks or preset.blocks} blocks, "
             f"got {net.scale} and {net.blocks}"
         )
-    return net
+    if net.upsampling == args.upsampling:
+        return net
+    # Another way to enlarge: what the other parts have learned is kept.
+    set_seed(args.seed)
+    new = XSRResNet(net.scale, net.blocks, net.channels, args.upsampling)
+    for part in ("head", "body", "tail"):
+        getattr(new, part).load_state_dict(getattr(net, part).state_dict())
+    return new
 
 
 def set_weights(
@@ -268,6 +281,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--preset", choices=PRESETS, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--blocks", type=int, help="of the network, if not the preset's")
+    parser.add_argument(
+        "--upsampling", choices=UPSAMPLING, default="shuffle", help="of a super-resolution network"
+    )
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="of the distribution term")
     parser.add_argument("--steps", type=int, help="another number than the preset's")
     parser.add_argument("--rate", type=float, help="Adam's first learning rate; the paper's 2e-4")
@@ -336,6 +352,7 @@ def main() -> None:
         "network": args.network,
         "start": None if args.loss == "l1" and not args.start else start.parent.name,
         "blocks": blocks,
+        "upsampling": args.upsampling,
         "side": preset.side[which],
         "precision": mixed_precision,
         "data": data,
@@ -368,6 +385,7 @@ def main() -> None:
         "batch": settings.batch,
         "rate": settings.rate,
         "clip": settings.clip,
+        "ema": settings.ema,
         "seed": args.seed,
         "processes": accelerator.num_processes,
         "seconds": round(seconds),

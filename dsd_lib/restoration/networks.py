@@ -14,6 +14,7 @@ from dsd_lib.files import read_safetensors, write_atomically
 from dsd_lib.images import check_images
 
 SCALES = (1, 2, 4)
+UPSAMPLING = ("shuffle", "resize")
 SLOPE = 0.1  # of the leaky ReLUs outside the residual blocks
 SMALL_START = 0.1  # factor on the first weights of whatever is added to something
 
@@ -54,9 +55,14 @@ class XBlock(nn.Module):
 class XSRResNet(nn.Module):
     """xSRResNet: what it computes is added to the bilinearly enlarged input.
 
-    A 5×5 convolution, residual blocks with xUnits, one ×2 pixel-shuffle stage for each doubling, a
-    3×3 and a 5×5 convolution. Every part works at any picture size. Of 64 channels, with the
-    receptive field in input pixels a side:
+    A 5×5 convolution, residual blocks with xUnits, one ×2 stage for each doubling, a 3×3 and a 5×5
+    convolution. Every part works at any image size.
+
+    The ×2 stages of the paper are pixel shuffles: each of the 16 output positions of a pixel has
+    weights of its own, so that the network can paint a grid on a flat area. Nearest-neighbor
+    enlargement followed by a 3×3 convolution (Odena et al. 2016) treats every position alike.
+
+    With 64 channels and pixel shuffles, and with the receptive field in input pixels a side:
 
     ====== ======== ============ =================
     blocks scale    parameters   receptive field
@@ -76,10 +82,12 @@ class XSRResNet(nn.Module):
         scale: the factor from input to output sides: 4, 2, or 1 for deblurring.
         blocks: number of residual blocks; the paper's are 10, and 5 for Table 3.
         channels: width of every layer.
+        upsampling: ``"shuffle"``, the paper's, or ``"resize"``, nearest neighbor + convolution.
         record: what :func:`save_network` was told about the training; empty in a new network.
 
     Raises:
-        ValueError: another scale, or ``blocks`` or ``channels`` not a positive whole number.
+        ValueError: another scale or upsampling, or ``blocks`` or ``channels`` not a positive whole
+            number.
 
     Source: section 4 (architecture of Kligvasser et al. 2018); chapters 8 and 9 of the book.
 
@@ -87,24 +95,29 @@ class XSRResNet(nn.Module):
     torch.Size([1, 3, 40, 52])
     """
 
-    def __init__(self, scale: int, blocks: int = 10, channels: int = 64) -> None:
+    def __init__(
+        self, scale: int, blocks: int = 10, channels: int = 64, upsampling: str = "shuffle"
+    ) -> None:
         super().__init__()
+        if upsampling not in UPSAMPLING:
+            raise ValueError(f"upsampling: expected one of {UPSAMPLING}, got {upsampling!r}")
         if isinstance(scale, bool) or scale not in SCALES:
             raise ValueError(f"scale: expected one of {SCALES}, got {scale!r}")
         for name, value in (("blocks", blocks), ("channels", channels)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}: expected a positive whole number, got {value!r}")
         self.scale, self.blocks, self.channels = int(scale), blocks, channels
+        self.upsampling = upsampling
         self.record: dict[str, object] = {}
         self.head = nn.Sequential(nn.Conv2d(3, channels, 5, padding=2), nn.LeakyReLU(SLOPE))
         self.body = nn.Sequential(*(XBlock(channels) for _ in range(blocks)))
         stages = []
         for _ in range(int(math.log2(scale))):
-            stages += [
-                nn.Conv2d(channels, 4 * channels, 3, padding=1),
-                nn.PixelShuffle(2),
-                nn.LeakyReLU(SLOPE),
-            ]
+            if upsampling == "shuffle":
+                stages += [nn.Conv2d(channels, 4 * channels, 3, padding=1), nn.PixelShuffle(2)]
+            else:
+                stages += [nn.Upsample(scale_factor=2), nn.Conv2d(channels, channels, 3, padding=1)]
+            stages.append(nn.LeakyReLU(SLOPE))
         self.enlarge = nn.Sequential(*stages)
         self.tail = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1),
@@ -149,7 +162,10 @@ class XSRResNet(nn.Module):
 
     def extra_repr(self) -> str:
         """The configuration."""
-        return f"scale={self.scale}, blocks={self.blocks}, channels={self.channels}"
+        return (
+            f"scale={self.scale}, blocks={self.blocks}, channels={self.channels}, "
+            f"upsampling={self.upsampling!r}"
+        )
 
 
 def save_network(net: XSRResNet, path: str | Path, **record: object) -> None:
@@ -218,7 +234,7 @@ def load_network(path: str | Path) -> XSRResNet:
     return net.requires_grad_(False).eval()
 
 
-def _check_config(config: dict[str, int], tensors: Mapping[str, Tensor]) -> None:
+def _check_config(config: dict[str, int | str], tensors: Mapping[str, Tensor]) -> None:
     """Raise if a file claims a much larger network than it has weights for.
 
     A few bytes of configuration could otherwise make us build a network of any size.
@@ -229,5 +245,6 @@ def _check_config(config: dict[str, int], tensors: Mapping[str, Tensor]) -> None
         raise ValueError(f"blocks={blocks}, channels={channels} with only {count} weights")
 
 
-def _config(net: XSRResNet) -> dict[str, int]:
-    return {"scale": net.scale, "blocks": net.blocks, "channels": net.channels}
+def _config(net: XSRResNet) -> dict[str, int | str]:
+    config = {"scale": net.scale, "blocks": net.blocks, "channels": net.channels}
+    return config | {"upsampling": net.upsampling}

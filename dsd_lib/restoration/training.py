@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from dsd_lib.files import write_atomically
@@ -53,6 +54,8 @@ class Settings:
         batch: crops a step, of all processes together.
         rate: Adam's learning rate, halved after 30, 60 and 90 % of the steps.
         clip: the gradient's norm is brought down to this where it is above; None leaves it.
+        ema: decay of the exponential moving average of the weights, from 0 (the weights
+            themselves) to below 1. The average is what is validated and what the run ends with.
         log_every: steps between two rows of the log, which are means over these steps.
         validate_every: steps between two looks at the validation pictures.
         checkpoint_every: steps between two checkpoints.
@@ -69,6 +72,7 @@ class Settings:
     batch: int = 16
     rate: float = 2e-4
     clip: float | None = 10.0
+    ema: float = 0.999
     log_every: int = 100
     validate_every: int = 1000
     checkpoint_every: int = 1000
@@ -81,6 +85,8 @@ class Settings:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)!r}")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip: expected a positive number or None, got {self.clip!r}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema: expected a number from 0 to below 1, got {self.ema!r}")
         for name in ("validate_every", "checkpoint_every"):
             if getattr(self, name) % self.log_every:
                 raise ValueError(
@@ -401,7 +407,8 @@ def train(
 ) -> float:
     """Train ``net``, in place, from where the run in ``folder`` stands.
 
-    Adam with the paper's schedule. The folder gets ``checkpoint.pt``, ``log.csv`` and the
+    Adam with the paper's schedule; ``net`` ends with the moving average of its weights.
+    The folder gets ``checkpoint.pt``, ``log.csv`` and the
     validation pictures; all machines must see the same folder. On a CPU a run that was stopped
     anywhere ends with the same weights, bit for bit, as one that was not. (On a GPU some kernels
     add in an order that differs from run to run, so that no two runs agree to the last bit.)
@@ -440,13 +447,14 @@ def train(
     fused = accelerator.device.type == "cuda"
     optimizer = torch.optim.Adam(net.parameters(), lr=settings.rate, betas=BETAS, fused=fused)
     checkpoint = folder / "checkpoint.pt"
-    start, seconds = _load(checkpoint, net, optimizer, settings, accelerator)
+    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+    start, seconds = _load(checkpoint, net, average, optimizer, settings, accelerator)
     model, optimizer = accelerator.prepare(net, optimizer)
 
     main = accelerator.is_main_process
     log = _Log(folder / "log.csv", start) if main else None
     if validation and main and start == 0:
-        validation(net, 0)
+        validation(average.module, 0)
     began = last = time.time()
     began -= seconds
     window: list[dict[str, Tensor]] = []
@@ -463,6 +471,7 @@ def train(
             norm = accelerator.clip_grad_norm_(net.parameters(), settings.clip or math.inf)
             window.append(terms | {"gradient": norm.detach()})
             optimizer.step()
+            average.update_parameters(net)
             bar.update()
 
             done = step + 1
@@ -481,14 +490,15 @@ def train(
                 }
                 if validation:
                     looks = ends or done % settings.validate_every == 0
-                    row["psnr_y"] = validation(net, done) if looks else ""
+                    row["psnr_y"] = validation(average.module, done) if looks else ""
                 log.add(row)
                 postfix = {k: f"{v:.4g}" for k, v in means.items()}
                 bar.set_postfix(postfix | {"crops/s": f"{speed:.1f}"})
                 if ends or done % settings.checkpoint_every == 0:
-                    _save(checkpoint, net, optimizer, settings, accelerator, done, began)
+                    _save(checkpoint, net, average, optimizer, settings, accelerator, done, began)
             last = time.time()
     accelerator.wait_for_everyone()
+    net.load_state_dict(average.module.state_dict())
     net.eval()
     return time.time() - began if start < settings.steps else seconds
 
@@ -568,6 +578,7 @@ class _Log:
 def _load(
     checkpoint: Path,
     net: nn.Module,
+    average: AveragedModel,
     optimizer: torch.optim.Optimizer,
     settings: Settings,
     accelerator: "Accelerator",
@@ -584,6 +595,7 @@ def _load(
                 "another folder, or remove it"
             )
         net.load_state_dict(state["net"])
+        average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         if accelerator.scaler is not None and state["scaler"]:
             accelerator.scaler.load_state_dict(state["scaler"])
@@ -599,6 +611,7 @@ def _load(
 def _save(
     checkpoint: Path,
     net: nn.Module,
+    average: AveragedModel,
     optimizer: torch.optim.Optimizer,
     settings: Settings,
     accelerator: "Accelerator",
@@ -607,6 +620,7 @@ def _save(
 ) -> None:
     state = {
         "net": net.state_dict(),
+        "average": average.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else {},
         "settings": json.dumps(asdict(settings)),

@@ -204,7 +204,8 @@ def test_a_file_is_half_precision_and_carries_its_configuration(tmp_path):
     path = tmp_path / "network.safetensors"
     save_network(small(), path)
     with safetensors.safe_open(path, framework="pt") as file:
-        assert json.loads(file.metadata()["config"]) == {"scale": 4, "blocks": 2, "channels": 8}
+        config = json.loads(file.metadata()["config"])
+        assert config == {"scale": 4, "blocks": 2, "channels": 8, "upsampling": "shuffle"}
         assert {file.get_tensor(k).dtype for k in file.keys()} == {torch.float16}  # noqa: SIM118
 
 
