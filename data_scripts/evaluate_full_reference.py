@@ -30,7 +30,7 @@ import dsd_lib as dsd
 from data_scripts.shared import results
 from dsd_lib import losses
 from dsd_lib.files import write_atomically
-from dsd_lib.quality import agreement, baselines, rated_sets
+from dsd_lib.quality import agreement, baselines, measures, rated_sets
 from dsd_lib.quality.rated_sets import RatedSet
 
 LAYERS = ("relu2_1", "relu3_1", "relu4_1", "relu5_1")  # Table 1
@@ -38,6 +38,7 @@ LAYERS = ("relu2_1", "relu3_1", "relu4_1", "relu5_1")  # Table 1
 CONTEXTUAL_LAYERS = ("relu4_1", "relu5_1")
 SCALES = {1: "", 2: "↓2", 4: "↓4"}
 FEATURE_MEASURES = ("perceptual", "pdl", "style", "multiscale_style", "dsd2", "dsd4")
+PIXEL_MEASURES = ("psnr", "psnr_y", "ssim", "ssim_y", "ms_ssim", "lpips", "st_lpips")
 # What the authors' job list gives to 1 / (1 + exp(b (L_a - L_b))).
 AUTHORS_BANDWIDTHS = {
     "perceptual": 1,
@@ -113,27 +114,21 @@ def feature_distances(x: Description, y: Description) -> dict[str, float]:
 
 
 def pixel_distances(x: Tensor, y: Tensor, names: Iterable[str]) -> dict[str, float]:
-    """The baselines of those names; an infinite PSNR becomes ``BEST_PSNR``."""
-    found = {name: float(baselines.BASELINES[name](x, y)) for name in names}
+    """The measures of those names; an infinite PSNR becomes ``BEST_PSNR``."""
+    found = {name: float(measures.MEASURES[name](x, y)) for name in names}
     return {k: min(v, BEST_PSNR) if k.startswith("psnr") else v for k, v in found.items()}
 
 
-def usable_baselines() -> tuple[list[str], dict[str, str]]:
-    """The baselines that work here, and why the others do not."""
-    usable, left_out = [], {}
-    x = torch.zeros(1, 3, 176, 176)
-    for name, baseline in baselines.BASELINES.items():
-        try:
-            baseline(x, x)
-            usable.append(name)
-        except (FileNotFoundError, ImportError) as error:
-            print(f"without {baseline.title}: {error}")
-            left_out[name] = (
-                "its trunk's weights could not be downloaded"
-                if isinstance(error, FileNotFoundError)
-                else "its package is not installed"
-            )
-    return usable, left_out
+def usable_measures(keys: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Those of the registry's measures that work here, and what the others lack."""
+    keys = list(keys)
+    working, missing = measures.usable(keys)
+    for key, why in missing.items():
+        print(f"without {measures.MEASURES[key].title}: {why}")
+    return working, {
+        key: f"its weights are not available here: {measures.MEASURES[key].weights}"
+        for key in missing
+    }
 
 
 def versions(rated_set: RatedSet) -> dict[Path, list[Path]]:
@@ -194,7 +189,7 @@ def measure(
     Args:
         groups: reference -> its versions.
         net: the feature network.
-        names: baselines to measure besides the distances between features.
+        names: measures of the registry besides the distances between features.
         cache: where finished pictures are kept.
         root: the data set's folder, which the cache's keys leave out.
         change: done to every picture before it is measured.
@@ -235,11 +230,6 @@ def dequantize(x: Tensor) -> Tensor:
     return (255 * x + torch.rand(x.shape, generator=torch.Generator().manual_seed(0))) / 256
 
 
-def higher_is_better(name: str) -> bool:
-    """The direction of a measure."""
-    return name in baselines.BASELINES and baselines.BASELINES[name].higher_is_better
-
-
 def statistics(
     rated_set: RatedSet, values: dict[tuple[Path, Path], dict[str, float]], draws: int
 ) -> dict:
@@ -248,7 +238,7 @@ def statistics(
     distortion = {(r.reference, r.picture): r.distortion for r in rated_set.pictures}
     kinds = ["all", *sorted({d for d in distortion.values() if d})]
     names = list(next(iter(values.values())))
-    measures: dict = {name: {} for name in names}
+    table: dict = {name: {} for name in names}
     counts = {}
     for kind in kinds:
         some = [r for r in rated_set.pictures if kind in ("all", r.distortion)]
@@ -260,7 +250,7 @@ def statistics(
         ]
         counts[kind] = {"pictures": len(some), "pairs": len(among)}
         for name in tqdm(names, desc=kind):
-            better = higher_is_better(name)
+            better = measures.of_stored(name).higher_is_better
             entry = agreement_of(among, values, name, better, draws)
             if some and all(r.score is not None for r in some):
                 entry |= agreement.agreement_with_scores(
@@ -270,10 +260,10 @@ def statistics(
                     same_direction=better == rated_set.higher_is_better,
                     draws=draws,
                 )
-            measures[name][kind] = {k: rounded(v) for k, v in entry.items()}
+            table[name][kind] = {k: rounded(v) for k, v in entry.items()}
     return {
         "counts": counts,
-        "measures": measures,
+        "measures": table,
         "differences": differences(pairs, values, draws),
     }
 
@@ -281,7 +271,8 @@ def statistics(
 def advantages(pairs: tuple, values: dict, name: str) -> np.ndarray:
     """How much better a measure finds a than b, for each pair."""
     a, b = ([values[p.reference, getattr(p, k)][name] for p in pairs] for k in "ab")
-    return agreement.advantage(a, b, higher_is_better=higher_is_better(name))
+    better = measures.of_stored(name).higher_is_better
+    return agreement.advantage(a, b, higher_is_better=better)
 
 
 def agreement_of(pairs: list, values: dict, name: str, better: bool, draws: int) -> dict:
@@ -363,7 +354,7 @@ def evaluate(name: str, draws: int) -> None:
     groups = versions(rated_set)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = dsd.load_backbone("vgg16").to(device)
-    names, left_out = usable_baselines()
+    names, left_out = usable_measures(PIXEL_MEASURES)
     with torch.no_grad():
         runs = results.ROOT / "runs"
         cache = Cache(runs / f"full_reference_{name}_{settings_key(names)}.jsonl")

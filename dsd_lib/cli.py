@@ -131,7 +131,8 @@ def _add_command(
 ) -> argparse.ArgumentParser:
     width = max(map(len, table))
     measures = "\n".join(
-        f"  {key:{width}}  {_direction(m.higher_is_better):6} is better: {m.about}"
+        f"  {key:{width}}  {_direction(m.higher_is_better):6} is better: {m.title}"
+        + (f", {m.source}" if m.source else "")
         for key, m in table.items()
     )
     parser = commands.add_parser(

@@ -153,23 +153,23 @@ def test_every_measure_by_its_name(here, capsys, net, pictures):
     x = pictures["coffee"][:, :, 40:220, 60:240]
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(4))
     y = (x + 0.1 * noise).clamp(0, 1)
-    names = [name for name in scoring.FULL_REFERENCE if name not in ("lpips", "stlpips")]
+    names = [name for name in scoring.FULL_REFERENCE if name not in ("lpips", "st_lpips", "grid")]
     same, noisy = scoring.compare(x, torch.cat([x, y]), names, net=net)
     for name, distance in {
         "dsd": dsd.dsd_distance,
         "style": dsd.style_distance,
-        "multiscale-style": dsd.multiscale_style_distance,
+        "multiscale_style": dsd.multiscale_style_distance,
         "perceptual": dsd.perceptual_distance,
-        "projected-distribution": dsd.projected_distribution_distance,
+        "projected_distribution": dsd.projected_distribution_distance,
         "contextual": dsd.contextual_distance,
     }.items():
         assert noisy[name] == pytest.approx(distance(y, x, net).item(), rel=1e-5)
     for name, distance in {
         "psnr": baselines.psnr,
-        "psnr-y": baselines.psnr_y,
+        "psnr_y": baselines.psnr_y,
         "ssim": baselines.ssim,
-        "ssim-y": baselines.ssim_y,
-        "ms-ssim": baselines.ms_ssim,
+        "ssim_y": baselines.ssim_y,
+        "ms_ssim": baselines.ms_ssim,
     }.items():
         assert noisy[name] == pytest.approx(distance(y, x).item(), rel=1e-5)
     for name in names:
@@ -181,7 +181,7 @@ def test_shift_tolerant_lpips(here, capsys):
     pytest.importorskip("stlpips_pytorch")
     (row,) = scoring.compare("truth.png", "noise.png", "stlpips")
     x, y = dsd.load_image("noise.png"), dsd.load_image("truth.png")
-    assert row["stlpips"] == pytest.approx(baselines.shift_tolerant_lpips(x, y).item())
+    assert row["st_lpips"] == pytest.approx(baselines.shift_tolerant_lpips(x, y).item())
 
 
 def test_equal_pictures_have_infinite_psnr(here, capsys):
@@ -224,7 +224,7 @@ def test_one_measure_may_fail_alone(here, capsys):
         capsys, "compare", "truth.png", "noise.png", "--measures", "ms-ssim", "psnr"
     )
     assert status == 1
-    assert err.startswith("dsd: noise.png: ms-ssim: x: expected sides of at least")
+    assert err.startswith("dsd: noise.png: ms_ssim: x: expected sides of at least")
     name, first, second = out.splitlines()[2].split()
     assert (name, first) == ("noise.png", "-") and float(second) > 10
 
@@ -239,7 +239,7 @@ def test_memory_that_runs_out_is_that_pictures_error(here, capsys, monkeypatch):
     def hungry(x, y):
         raise RuntimeError("not enough memory: you tried to allocate 1 TB")
 
-    measure = scoring.Measure("hungry", False, lambda **_: (hungry, {}))
+    measure = scoring.Measure("hungry", "", "", hungry)
     monkeypatch.setitem(scoring.FULL_REFERENCE, "hungry", measure)
     status, _, err = run(capsys, "compare", "truth.png", "noise.png", "--measures", "hungry")
     assert status == 1
@@ -247,9 +247,7 @@ def test_memory_that_runs_out_is_that_pictures_error(here, capsys, monkeypatch):
 
 
 def test_not_a_number_is_an_error_and_no_value(here, capsys, monkeypatch):
-    measure = scoring.Measure(
-        "nan", False, lambda **_: (lambda x, y: torch.tensor([torch.nan]), {})
-    )
+    measure = scoring.Measure("nan", "", "", lambda x, y: torch.tensor([torch.nan]))
     monkeypatch.setitem(scoring.FULL_REFERENCE, "nan", measure)
     command = ["compare", "truth.png", "noise.png", "--measures", "nan", "--json", "-"]
     status, out, err = run(capsys, *command)
@@ -404,13 +402,9 @@ def test_a_missing_package_is_said_before_anything_is_measured(here, capsys, mon
     def absent(x, y):
         raise ImportError("shift-tolerant LPIPS needs its authors' package: pip install it")
 
-    baseline = baselines.BASELINES["st_lpips"]
-    monkeypatch.setitem(
-        baselines.BASELINES, "st_lpips", baselines.Baseline("", absent, False, baseline.value_range)
-    )
-    measure = scoring._baseline("st_lpips", probe=True)
-    monkeypatch.setitem(scoring.FULL_REFERENCE, "stlpips", measure)
-    status, out, err = run(capsys, "compare", "truth.png", "noise.png", "--measures", "stlpips")
+    measure = scoring.Measure("absent", "", "", absent, weights="in a package")
+    monkeypatch.setitem(scoring.FULL_REFERENCE, "absent", measure)
+    status, out, err = run(capsys, "compare", "truth.png", "noise.png", "--measures", "absent")
     assert (status, out) == (2, "")
     assert "pip install it" in err
 
@@ -426,7 +420,7 @@ def test_help_names_every_measure_with_its_direction(capsys):
         text = " ".join(capsys.readouterr().out.split())
         for name, measure in table.items():
             direction = "higher" if measure.higher_is_better else "lower"
-            assert f" {name} {direction} is better: {measure.about}" in text
+            assert f" {name} {direction} is better: {measure.title}" in text
     with pytest.raises(SystemExit):
         cli.main(["--version"])
     assert capsys.readouterr().out == f"dsd {dsd.__version__}\n"

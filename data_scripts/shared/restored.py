@@ -14,7 +14,7 @@ import inspect
 import io
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +25,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 import dsd_lib as dsd
-from data_scripts.evaluate_full_reference import BEST_PSNR, Cache, usable_baselines
+from data_scripts.evaluate_full_reference import BEST_PSNR, Cache, usable_measures
 from data_scripts.shared import results
 from data_scripts.train_restoration import LOSSES
 from dsd_lib import descriptor
 from dsd_lib.descriptor import DEFAULT_LAYERS
 from dsd_lib.files import write_atomically
-from dsd_lib.quality import baselines, grid, natural_scenes
+from dsd_lib.quality import baselines, grid, measures, natural_scenes
 from dsd_lib.restoration import networks
 from dsd_lib.restoration.degradations import to_eight_bits
 
@@ -150,8 +150,17 @@ def _backbone() -> dsd.Backbone:
     return dsd.load_backbone("vgg16").to(DEVICE)
 
 
-def _inside(measure: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Case], Tensor]:
-    """The measure without the border."""
+def _whole(key: str) -> Callable[[Tensor, Case], Tensor]:
+    """A measure of the registry, of the whole image."""
+    measure = measures.MEASURES[key]
+    if measure.needs_reference:
+        return lambda x, case: measure(x, case.target)
+    return lambda x, _: measure(x)
+
+
+def _inside(key: str) -> Callable[[Tensor, Case], Tensor]:
+    """A measure of the registry, without the border."""
+    measure = measures.MEASURES[key]
 
     def measured(x: Tensor, case: Case) -> Tensor:
         b = case.border
@@ -162,23 +171,16 @@ def _inside(measure: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Ca
     return measured
 
 
-# name -> (what takes the restored picture and its case, the modules it is computed by)
+# key -> (what takes the restored picture and its case, the modules it is computed by)
 MEASURES = {
-    "psnr_y": (_inside(baselines.psnr_y), (baselines,)),
-    "ssim_y": (_inside(baselines.ssim_y), (baselines,)),
-    "niqe": (lambda x, _: natural_scenes.niqe(x), (natural_scenes, dsd.resize)),
-    "lpips": (lambda x, case: baselines.lpips(x, case.target), (baselines,)),
+    "psnr_y": (_inside("psnr_y"), (baselines,)),
+    "ssim_y": (_inside("ssim_y"), (baselines,)),
+    "niqe": (_whole("niqe"), (natural_scenes, dsd.resize)),
+    "lpips": (_whole("lpips"), (baselines,)),
     "st_lpips": (st_lpips, (baselines,)),
     "dsd": (dsd_distance, (descriptor, dsd.gram, dsd.backbones, dsd.resize)),
-    "grid": (_inside(grid.grid_energy), (grid,)),
+    "grid": (_inside("grid"), (grid,)),
 }
-
-
-def usable_measures(names: Iterable[str]) -> tuple[list[str], dict[str, str]]:
-    """Those of the measures that work here, and why the others do not."""
-    usable, left_out = usable_baselines()
-    left_out = {name: why for name, why in left_out.items() if name in names}
-    return [n for n in names if n in usable or n not in baselines.BASELINES], left_out
 
 
 @functools.cache

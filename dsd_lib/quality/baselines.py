@@ -1,12 +1,9 @@
 """Full-reference measures of others, for comparison: PSNR, SSIM, MS-SSIM, LPIPS and its relative.
 
 All take ``x`` and ``y`` of shape ``(N, 3, H, W)`` in [0, 1] and give ``(N,)``. The first three come
-from torchmetrics. ``BASELINES`` lists them with their direction and range.
+from torchmetrics. :mod:`dsd_lib.quality.measures` says what each of them promises.
 """
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
@@ -171,38 +168,6 @@ def shift_tolerant_lpips(x: Tensor, y: Tensor) -> Tensor:
     _check(x, y, min_side=64, why="; its AlexNet needs them")
     # Its pictures are in [-1, 1].
     return _shift_tolerant_network(x.device)(2 * x - 1, 2 * y - 1).reshape(-1)
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """A measure with what has to be known to use it.
-
-    Attributes:
-        title: its name in tables.
-        function: takes ``x`` and ``y``, gives ``(N,)``.
-        higher_is_better: direction.
-        value_range: smallest and largest value.
-    """
-
-    title: str
-    function: Callable[[Tensor, Tensor], Tensor]
-    higher_is_better: bool
-    value_range: tuple[float, float]
-
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """The measure of ``x`` against ``y``, ``(N,)``."""
-        return self.function(x, y)
-
-
-BASELINES = {
-    "psnr": Baseline("PSNR", psnr, True, (0.0, math.inf)),
-    "psnr_y": Baseline("PSNR (luma)", psnr_y, True, (0.0, math.inf)),
-    "ssim": Baseline("SSIM", ssim, True, (-1.0, 1.0)),
-    "ssim_y": Baseline("SSIM (luma)", ssim_y, True, (-1.0, 1.0)),
-    "ms_ssim": Baseline("MS-SSIM", ms_ssim, True, (0.0, 1.0)),
-    "lpips": Baseline("LPIPS", lpips, False, (0.0, math.inf)),
-    "st_lpips": Baseline("Shift-tolerant LPIPS", shift_tolerant_lpips, False, (0.0, math.inf)),
-}
 
 
 def _check(x: Tensor, y: Tensor, min_side: int = 1, why: str = "") -> None:

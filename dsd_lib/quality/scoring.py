@@ -1,138 +1,25 @@
-"""Every measure of the book by its name, on files, folders and tensors.
+"""Measures by their name, on files, folders and tensors.
 
 :func:`compare` and :func:`score` are the command line ``dsd compare`` and ``dsd score`` in Python.
-``FULL_REFERENCE`` and ``NO_REFERENCE`` are the measures they know, each with its direction.
+The measures are those of :mod:`dsd_lib.quality.measures`.
 """
 
-import inspect
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from dsd_lib import losses
 from dsd_lib.backbones import Backbone, load_backbone
-from dsd_lib.descriptor import check_descriptor
 from dsd_lib.images import check_images, load_image
-from dsd_lib.no_reference import PSI_LAYERS, NoReferenceDSD
-from dsd_lib.quality.baselines import BASELINES
-from dsd_lib.quality.natural_scenes import brisque, niqe
+from dsd_lib.quality.measures import FULL_REFERENCE, NO_REFERENCE, Measure, Prepared, find
 from dsd_lib.quality.rated_sets import list_pictures
 
 Source = str | Path | Tensor  # a picture file, a folder of them, or pictures (N, 3, H, W)
 Row = dict[str, object]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A measure that is ready to be called.
-
-    Attributes:
-        name: its key in ``FULL_REFERENCE`` or ``NO_REFERENCE``.
-        higher_is_better: its direction.
-        function: ``(picture, reference) -> (1,)``, or ``(picture) -> (1,)`` without a reference.
-        settings: what its value depends on, in words and numbers.
-    """
-
-    name: str
-    higher_is_better: bool
-    function: Callable[..., Tensor]
-    settings: dict[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A measure that can be asked for by name.
-
-    Attributes:
-        about: what it measures, in a few words.
-        higher_is_better: its direction.
-        make: from the options it takes, the function and its settings.
-        options: the options it takes, out of ``net``, ``layers`` and ``alpha``.
-    """
-
-    about: str
-    higher_is_better: bool
-    make: Callable[..., tuple[Callable[..., Tensor], dict[str, object]]]
-    options: tuple[str, ...] = ()
-
-
-def _deep(about: str, distance: Callable[..., Tensor]) -> Measure:
-    """A distance through the features of a network."""
-    signature = inspect.signature(distance).parameters
-    options = tuple(name for name in ("net", "layers", "alpha") if name in signature)
-
-    def make(**given: object) -> tuple[Callable[..., Tensor], dict[str, object]]:
-        chosen = {k: signature[k].default if given.get(k) is None else given[k] for k in options}
-        net = chosen["net"] = given["net"]
-        if chosen["layers"] is None:
-            chosen["layers"] = net.last_conv
-        chosen["layers"] = check_descriptor(net, chosen["layers"], chosen.get("alpha", 2))
-        settings = {"network": net.name, "layers": list(chosen["layers"])}
-        if "alpha" in chosen:
-            settings["alpha"] = chosen["alpha"]
-        return partial(distance, **chosen), settings
-
-    return Measure(about, False, make, options)
-
-
-def _plain(about: str, function: Callable[..., Tensor], higher_is_better: bool) -> Measure:
-    """A measure without options."""
-    return Measure(about, higher_is_better, lambda **_: (function, {}))
-
-
-def _baseline(key: str, *, probe: bool = False) -> Measure:
-    """A measure of :mod:`dsd_lib.quality.baselines`; one with its own weights is probed if asked.
-
-    So that what is missing is said before the first picture is measured.
-    """
-    baseline = BASELINES[key]
-
-    def make(device: torch.device, **_: object) -> tuple[Callable[..., Tensor], dict[str, object]]:
-        baseline.function(*torch.zeros(2, 1, 3, 64, 64, device=device))
-        return baseline.function, {}
-
-    if not probe:
-        return _plain(baseline.title, baseline.function, baseline.higher_is_better)
-    return Measure(baseline.title, baseline.higher_is_better, make)
-
-
-def _no_reference_dsd(alpha: float) -> Measure:
-    def make(device: torch.device, **_: object) -> tuple[Callable[..., Tensor], dict[str, object]]:
-        settings = {"network": "vgg16", "layers": list(PSI_LAYERS), "alpha": alpha}
-        return NoReferenceDSD(alpha).to(device), settings
-
-    return Measure(f"distance from a natural picture's DSD, alpha {alpha}, Eq. 5", False, make)
-
-
-FULL_REFERENCE: dict[str, Measure] = {
-    "dsd": _deep("DSD distance, Eq. 4", losses.dsd_distance),
-    "style": _deep("style distance", losses.style_distance),
-    "multiscale-style": _deep("style distance at two scales", losses.multiscale_style_distance),
-    "perceptual": _deep("difference of the features", losses.perceptual_distance),
-    "projected-distribution": _deep(
-        "difference of the features' distributions", losses.projected_distribution_distance
-    ),
-    "contextual": _deep("contextual distance", losses.contextual_distance),
-    "psnr": _baseline("psnr"),
-    "psnr-y": _baseline("psnr_y"),
-    "ssim": _baseline("ssim"),
-    "ssim-y": _baseline("ssim_y"),
-    "ms-ssim": _baseline("ms_ssim"),
-    "lpips": _baseline("lpips", probe=True),
-    "stlpips": _baseline("st_lpips", probe=True),
-}
-NO_REFERENCE: dict[str, Measure] = {
-    "dsd2": _no_reference_dsd(2),
-    "dsd4": _no_reference_dsd(4),
-    "niqe": _plain("NIQE", niqe, higher_is_better=False),
-    "brisque": _plain("BRISQUE", brisque, higher_is_better=False),
-}
 
 
 def compare(
@@ -152,7 +39,7 @@ def compare(
             picture's reference has its file name (see :func:`pair_up`), or as many pictures as
             there are in ``pictures``, in the same order.
         pictures: files, folders, of which all pictures below count, and pictures ``(N, 3, H, W)``.
-        measures: names out of ``FULL_REFERENCE``.
+        measures: keys out of ``FULL_REFERENCE``; a hyphen is as good as an underscore.
         net: the feature network of the measures that use one; None is VGG-16.
         layers: its layers; None is each measure's own.
         alpha: the factor between the two scales; None is each measure's own, 2.
@@ -189,7 +76,7 @@ def score(
 
     Args:
         pictures: files, folders, of which all pictures below count, and pictures ``(N, 3, H, W)``.
-        measures: names out of ``NO_REFERENCE``.
+        measures: keys out of ``NO_REFERENCE``.
         device: where to compute; None is a GPU when there is one.
 
     Returns:
@@ -372,30 +259,26 @@ def prepare(
     """The measures by name, with their networks on ``device``.
 
     Raises:
-        ValueError: an unknown or repeated name, or an option that none of the measures takes.
-        FileNotFoundError, ImportError: weights or a package that a measure needs are missing.
+        ValueError: an unknown or repeated name, an option that none of the measures takes, or a
+            package or weights that a measure needs are missing.
+        FileNotFoundError: weights of the network are missing.
 
     >>> [m.settings for m in prepare("dsd", FULL_REFERENCE, torch.device("cpu"), alpha=4)]
     [{'network': 'vgg16', 'layers': ['relu2_1', 'relu2_2', 'relu3_1'], 'alpha': 4}]
     """
-    names = (measures,) if isinstance(measures, str) else tuple(measures)
-    unknown = [name for name in names if name not in table]
-    if unknown or not names or len(set(names)) < len(names):
-        raise ValueError(
-            f"measures: expected different names out of {', '.join(table)}; got {', '.join(names)}"
-        )
-    layers = [layers] if isinstance(layers, str) else layers and list(layers)
+    chosen = find(measures, table)
+    names = ", ".join(m.key for m in chosen)
     given = {"net": net, "layers": layers, "alpha": alpha}
     for option, value in given.items():
-        if value is not None and not any(option in table[name].options for name in names):
-            raise ValueError(f"{option}: none of the measures {', '.join(names)} takes it")
-    if any("net" in table[name].options for name in names):
+        if value is not None and not any(option in m.options for m in chosen):
+            raise ValueError(f"{option}: none of the measures {names} takes it")
+    given["layers"] = [layers] if isinstance(layers, str) else layers and list(layers)
+    if any("net" in m.options for m in chosen):
         given["net"] = (load_backbone() if net is None else net).to(device)
-    prepared = []
-    for name in names:
-        function, settings = table[name].make(device=device, **given)
-        prepared.append(Prepared(name, table[name].higher_is_better, function, settings))
-    return prepared
+    for m in chosen:
+        if m.weights and "net" not in m.options and (why := m.missing()):
+            raise ValueError(why)  # said before the first image is measured
+    return [m.prepare(**{k: v for k, v in given.items() if k in m.options}) for m in chosen]
 
 
 def measure(

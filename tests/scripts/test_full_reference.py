@@ -11,6 +11,7 @@ import dsd_lib as dsd
 from data_scripts import evaluate_full_reference as script
 from data_scripts.shared import results
 from dsd_lib.quality import agreement, baselines
+from dsd_lib.quality.measures import of_stored
 from dsd_lib.quality.rated_sets import RatedPair, RatedPicture, RatedSet, data_folder
 
 STORED = results.RESULTS / "full_reference_live.json"
@@ -56,8 +57,9 @@ def test_pixel_distances(two):
 
 
 def test_directions():
-    assert script.higher_is_better("psnr") and script.higher_is_better("ms_ssim")
-    assert not script.higher_is_better("dsd2/relu4_1") and not script.higher_is_better("lpips")
+    assert of_stored("psnr").higher_is_better and of_stored("ms_ssim").higher_is_better
+    assert not of_stored("dsd2/relu4_1").higher_is_better
+    assert not of_stored("lpips").higher_is_better
 
 
 def test_dequantize():
@@ -184,7 +186,7 @@ def test_a_set_of_pairs_alone():
         for level, picture in enumerate(pictures):
             spread = rng.uniform(0.9, 1.1, len(names))
             values[r, picture] = {
-                n: 50.0 - 5 * level * s if script.higher_is_better(n) else level * s
+                n: 50.0 - 5 * level * s if of_stored(n).higher_is_better else level * s
                 for n, s in zip(names, spread, strict=True)
             }
         for i in range(5):
@@ -228,7 +230,7 @@ class TestStored:
             d = agreement.advantage(
                 [of[p.a] for p in pairs],
                 [of[p.b] for p in pairs],
-                higher_is_better=script.higher_is_better(name),
+                higher_is_better=of_stored(name).higher_is_better,
             )
             found = agreement.agreement_with_preferences(
                 d, [p.preference for p in pairs], [p.reference for p in pairs], draws=5
@@ -237,7 +239,7 @@ class TestStored:
                 values,
                 live["pictures"]["score"],
                 live["pictures"]["reference"],
-                same_direction=not script.higher_is_better(name),
+                same_direction=not of_stored(name).higher_is_better,
                 draws=5,
             )
             for key, estimate in (found | scores).items():

@@ -1,0 +1,344 @@
+"""The one registry of measures: what each is called, what it promises, and the function that is it.
+
+The command line, the evaluation scripts, the tables of restored images, the chapters and the
+contract page read :data:`MEASURES`. To add a measure, add an entry; ``tests/quality`` then checks
+its promises.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+
+import torch
+from torch import Tensor
+
+from dsd_lib import losses
+from dsd_lib.backbones import Backbone, load_backbone
+from dsd_lib.descriptor import check_descriptor
+from dsd_lib.no_reference import PSI_LAYERS, naturalness
+from dsd_lib.quality import baselines, grid, natural_scenes
+
+OPTIONS = ("net", "layers", "alpha", "windows")  # what can be chosen, where a measure takes it
+INF = math.inf
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A measure that is ready to be called.
+
+    Attributes:
+        name: its key in the registry.
+        higher_is_better: its direction.
+        function: ``(image, reference) -> (N,)``, or ``(image) -> (N,)`` without a reference.
+        settings: what its value depends on, in words and numbers.
+    """
+
+    name: str
+    higher_is_better: bool
+    function: Callable[..., Tensor]
+    settings: dict[str, object] = field(default_factory=dict)
+
+    def __call__(self, *images: Tensor) -> Tensor:
+        """The measure of an image, or of an image and its reference: ``(N,)``."""
+        return self.function(*images)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure and what it promises; the promises are tested.
+
+    Attributes:
+        key: its one name, in code, files and on the command line.
+        title: its name in tables.
+        source: the equation, or authors and year.
+        function: ``(x, y, ...) -> (N,)`` where y is the reference, or ``(x, ...) -> (N,)``.
+        higher_is_better: its direction.
+        value_range: smallest and largest value.
+        needs_reference: whether it compares an image with a reference.
+        min_size: shortest and longest side, in pixels, of the smallest image it takes.
+        identical: its value for two identical images; None without a reference.
+        symmetric: whether image and reference may change places; None without a reference.
+        differentiable: whether a gradient flows back to the image.
+        weights: the parameters it needs and where they come from; "" for none.
+        downloads: whether these are downloaded at first use.
+        fixed: settings that its value depends on and that cannot be chosen.
+    """
+
+    key: str
+    title: str
+    source: str
+    function: Callable[..., Tensor]
+    higher_is_better: bool = False
+    value_range: tuple[float, float] = (0.0, INF)
+    needs_reference: bool = True
+    min_size: tuple[int, int] = (1, 1)
+    identical: float | None = 0.0
+    symmetric: bool | None = True
+    differentiable: bool = True
+    weights: str = ""
+    downloads: bool = False
+    fixed: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What can be chosen, out of ``OPTIONS``."""
+        return tuple(
+            name for name in OPTIONS if name in inspect.signature(self.function).parameters
+        )
+
+    def __call__(self, *images: Tensor) -> Tensor:
+        """The measure with its defaults: ``measure(x, y)``, or ``measure(x)`` without a reference.
+
+        >>> MEASURES["psnr"](torch.full((1, 3, 8, 8), 0.6), torch.full((1, 3, 8, 8), 0.5))
+        tensor([20.0000])
+        """
+        if "net" in self.options:
+            return self.function(*images, net=_default_network(images[0].device))
+        return self.function(*images)
+
+    def prepare(self, **chosen: object) -> Prepared:
+        """The measure with options chosen out of ``self.options``; None is its own default.
+
+        Raises:
+            TypeError: an option that the measure does not take.
+            ValueError: an unknown layer, or an alpha not above 1.
+
+        >>> MEASURES["dsd"].prepare(alpha=4).settings
+        {'network': 'vgg16', 'layers': ['relu2_1', 'relu2_2', 'relu3_1'], 'alpha': 4}
+        """
+        if foreign := [name for name in chosen if name not in self.options]:
+            raise TypeError(f"{self.key}: expected options out of {self.options}, got {foreign}")
+        parameters = inspect.signature(self.function).parameters
+        options = {
+            name: parameters[name].default if chosen.get(name) is None else chosen[name]
+            for name in self.options
+        }
+        settings = dict(self.fixed)
+        if "net" in options:
+            net = options["net"] = chosen.get("net") or load_backbone()
+            settings["network"] = net.name
+        if "layers" in options:
+            layers = net.last_conv if options["layers"] is None else options["layers"]
+            options["layers"] = check_descriptor(net, layers, options.get("alpha", 2))
+            settings["layers"] = list(options["layers"])
+        if "alpha" in options:
+            settings["alpha"] = options["alpha"]
+        if options.get("windows", 1) != 1:
+            settings["windows"] = options["windows"]
+        return Prepared(
+            self.key, self.higher_is_better, partial(self.function, **options), settings
+        )
+
+    def missing(self) -> str:
+        """Why the measure cannot be used here, a package or weights; "" where it can.
+
+        >>> MEASURES["psnr"].missing()
+        ''
+        """
+        height, width = self.min_size
+        x = torch.linspace(0, 1, 3 * height * width).view(1, 3, height, width)
+        try:
+            self(x, x) if self.needs_reference else self(x)
+        except (FileNotFoundError, ImportError) as error:
+            return str(error)
+        return ""
+
+
+@lru_cache(maxsize=2)
+def _default_network(device: torch.device) -> Backbone:
+    return load_backbone().to(device)
+
+
+_VGG = "VGG-16, in the package"
+_ALEXNET = "torchvision's AlexNet, 244 MB, downloaded at first use"
+_NATURAL_SCENES = "the authors' parameters, in the package"
+
+
+def _deep(key: str, title: str, source: str, function: Callable[..., Tensor], **more) -> Measure:
+    """A distance through the features of VGG-16."""
+    return Measure(key, title, source, function, weights=_VGG, **more)
+
+
+def _similarity(key: str, title: str, source: str, function: Callable, **more) -> Measure:
+    """A measure that is higher for images that are more alike."""
+    return Measure(key, title, source, function, higher_is_better=True, **more)
+
+
+def _blind(key: str, title: str, source: str, function: Callable[..., Tensor], **more) -> Measure:
+    """A measure without a reference."""
+    return Measure(
+        key, title, source, function, needs_reference=False, identical=None, symmetric=None, **more
+    )
+
+
+def _naturalness(alpha: int) -> Measure:
+    return _blind(
+        f"dsd{alpha}",
+        f"distance from a natural image's DSD, alpha {alpha}",
+        "Eq. (5)",
+        partial(_scored_naturalness, alpha),
+        min_size={2: (7, 7), 4: (13, 13)}[alpha],
+        weights="VGG-16 and ψ, in the package",
+        fixed={"network": "vgg16", "layers": list(PSI_LAYERS), "alpha": alpha},
+    )
+
+
+def _scored_naturalness(alpha: int, x: Tensor) -> Tensor:
+    return naturalness(x, alpha)
+
+
+MEASURES: dict[str, Measure] = {
+    measure.key: measure
+    for measure in (
+        _deep("dsd", "DSD distance", "Eq. (4)", losses.dsd_distance, min_size=(7, 7)),
+        _deep("style", "style distance", "section 3.4", losses.style_distance, min_size=(4, 4)),
+        _deep(
+            "multiscale_style",
+            "style distance at two scales",
+            "section 3.4",
+            losses.multiscale_style_distance,
+            min_size=(7, 7),
+        ),
+        _deep(
+            "perceptual",
+            "perceptual distance",
+            "section 3.4",
+            losses.perceptual_distance,
+            min_size=(16, 16),
+        ),
+        _deep(
+            "projected_distribution",
+            "projected distribution distance",
+            "section 3.4",
+            losses.projected_distribution_distance,
+            min_size=(4, 4),
+        ),
+        _deep(
+            "contextual",
+            "contextual distance",
+            "Mechrez et al. 2018",
+            losses.contextual_distance,
+            min_size=(8, 8),
+            symmetric=False,
+        ),
+        _similarity("psnr", "PSNR", "", baselines.psnr, identical=INF),
+        _similarity("psnr_y", "PSNR of the luma", "", baselines.psnr_y, identical=INF),
+        _similarity(
+            "ssim", "SSIM", "Wang et al. 2004", baselines.ssim, value_range=(-1, 1), identical=1
+        ),
+        _similarity(
+            "ssim_y",
+            "SSIM of the luma",
+            "Wang et al. 2004",
+            baselines.ssim_y,
+            value_range=(-1, 1),
+            min_size=(11, 11),
+            identical=1,
+        ),
+        _similarity(
+            "ms_ssim",
+            "MS-SSIM of the luma",
+            "Wang et al. 2003",
+            baselines.ms_ssim,
+            value_range=(0, 1),
+            min_size=(176, 176),
+            identical=1,
+        ),
+        Measure(
+            "lpips",
+            "LPIPS",
+            "Zhang et al. 2018",
+            baselines.lpips,
+            min_size=(64, 64),
+            weights=_ALEXNET,
+            downloads=True,
+        ),
+        Measure(
+            "st_lpips",
+            "shift-tolerant LPIPS",
+            "Ghildyal and Liu 2022",
+            baselines.shift_tolerant_lpips,
+            min_size=(64, 64),
+            weights="in its authors' package, stlpips-pytorch",
+        ),
+        Measure(
+            "grid",
+            "grid artifacts of ×4 networks",
+            "Fig. 10",
+            grid.grid_energy,
+            min_size=(64, 64),
+            identical=1,
+        ),
+        _naturalness(2),
+        _naturalness(4),
+        _blind(
+            "niqe",
+            "NIQE",
+            "Mittal et al. 2013",
+            natural_scenes.niqe,
+            min_size=(96, 192),
+            differentiable=False,
+            weights=_NATURAL_SCENES,
+        ),
+        _blind(
+            "brisque",
+            "BRISQUE",
+            "Mittal et al. 2012",
+            natural_scenes.brisque,
+            value_range=(-INF, INF),
+            min_size=(32, 32),
+            differentiable=False,
+            weights=_NATURAL_SCENES,
+        ),
+    )
+}
+FULL_REFERENCE = {key: m for key, m in MEASURES.items() if m.needs_reference}
+NO_REFERENCE = {key: m for key, m in MEASURES.items() if not m.needs_reference}
+
+# Names in stored results and on older command lines, where they differ from the key.
+OTHER_NAMES = {"pdl": "projected_distribution", "stlpips": "st_lpips"}
+
+
+def find(names: str | Iterable[str], table: dict[str, Measure] = MEASURES) -> list[Measure]:
+    """Measures by name; a hyphen is as good as an underscore.
+
+    Raises:
+        ValueError: no name, an unknown or a repeated one.
+
+    >>> [m.key for m in find(["psnr-y", "dsd"])]
+    ['psnr_y', 'dsd']
+    """
+    names = (names,) if isinstance(names, str) else tuple(names)
+    keys = [name.replace("-", "_") for name in names]
+    keys = [OTHER_NAMES.get(key, key) for key in keys]
+    if not keys or len(set(keys)) < len(keys) or not table.keys() >= set(keys):
+        raise ValueError(
+            f"measures: expected different names out of {', '.join(table)}; got {', '.join(names)}"
+        )
+    return [table[key] for key in keys]
+
+
+def of_stored(name: str) -> Measure:
+    """The measure of a name in ``full_reference_*.json``, ``dsd2/relu4_1`` or ``psnr``.
+
+    A layer comes after a slash. ``dsd`` is followed by its alpha and its number of windows.
+
+    >>> of_stored("dsd2_windows4/relu4_1").key, of_stored("ms_ssim").key
+    ('dsd', 'ms_ssim')
+    """
+    key, _, layer = name.partition("/")
+    if layer and key.startswith("dsd"):
+        key = "dsd"
+    return find(key)[0]
+
+
+def usable(keys: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Those of the measures that work here, and why the others do not.
+
+    >>> usable(["psnr", "dsd"])
+    (['psnr', 'dsd'], {})
+    """
+    reasons = {key: MEASURES[key].missing() for key in keys}
+    return [key for key, why in reasons.items() if not why], {k: v for k, v in reasons.items() if v}
