@@ -1,0 +1,104 @@
+// Before and after under a bar that is moved by pointer or keyboard.
+function setUp(box) {
+  const stage = box.querySelector(".dsd-stage");
+  const figures = Array.from(stage.querySelectorAll("figure"));
+  const images = figures.map((figure) => figure.querySelector("img"));
+  const labels = figures.map((figure) => figure.querySelector("figcaption").textContent);
+  let share = 50; // percent of the width that shows the first image
+  let other = 1; // index of the image to the right of the bar
+
+  function element(tag, attributes, text) {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    made.textContent = text || "";
+    return made;
+  }
+
+  const handle = element("div", {
+    class: "dsd-handle",
+    role: "slider",
+    tabindex: 0,
+    "aria-valuemin": 0,
+    "aria-valuemax": 100,
+    "aria-orientation": "horizontal",
+  });
+  const ends = element("div", { class: "dsd-ends" });
+  const left = element("span", {}, `← ${labels[0]}`);
+  const right = element("span", {});
+  ends.append(left, right);
+  const choices = element("div", { class: "dsd-choices", role: "group", "aria-label": "Compare" });
+
+  function draw() {
+    stage.style.setProperty("--bar", `${share}%`);
+    handle.setAttribute("aria-label", `${labels[0]} to the left, ${labels[other]} to the right`);
+    handle.setAttribute("aria-valuenow", Math.round(share));
+    handle.setAttribute("aria-valuetext", `${Math.round(share)} % ${labels[0]}`);
+    right.textContent = `${labels[other]} →`;
+    figures.forEach((figure, i) => (figure.hidden = i > 0 && i !== other));
+    choices.querySelectorAll("[data-choice]").forEach((button) => {
+      button.setAttribute("aria-pressed", Number(button.dataset.choice) === other);
+    });
+  }
+
+  function move(to) {
+    share = Math.min(100, Math.max(0, to));
+    draw();
+  }
+
+  if (labels.length > 2) {
+    labels.forEach((label, i) => {
+      if (i === 0) return;
+      const button = element("button", { type: "button", "data-choice": i }, label);
+      button.addEventListener("click", () => {
+        other = i;
+        draw();
+      });
+      choices.append(button);
+    });
+  }
+  const large = element("button", { type: "button", "aria-haspopup": "dialog" }, "Open large");
+  large.addEventListener("click", () => openLarge(box, images, labels, other));
+  choices.append(large);
+
+  handle.addEventListener("keydown", (event) => {
+    const to = {
+      ArrowLeft: share - 2,
+      ArrowDown: share - 2,
+      ArrowRight: share + 2,
+      ArrowUp: share + 2,
+      PageDown: share - 10,
+      PageUp: share + 10,
+      Home: 0,
+      End: 100,
+    }[event.key];
+    if (event.key === "Enter") openLarge(box, images, labels, other);
+    if (to === undefined) return;
+    event.preventDefault();
+    move(to);
+  });
+
+  function follow(event) {
+    const place = stage.getBoundingClientRect();
+    move((100 * (event.clientX - place.left)) / place.width);
+  }
+  stage.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    stage.setPointerCapture(event.pointerId);
+    handle.focus({ preventScroll: true });
+    follow(event);
+  });
+  stage.addEventListener("pointermove", (event) => {
+    if (stage.hasPointerCapture(event.pointerId)) follow(event);
+  });
+  stage.addEventListener("dragstart", (event) => event.preventDefault());
+
+  stage.append(handle);
+  stage.after(ends, choices);
+  box.classList.add("dsd-live");
+  draw();
+  onWidth(box, images, (room) => {
+    images.forEach((image) => setZoom(image, room));
+    stage.style.width = images[0].style.width;
+    ends.style.width = `max(${images[0].style.width}, min(100%, 16rem))`;
+  });
+}
