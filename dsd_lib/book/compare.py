@@ -29,7 +29,7 @@ def show_images(
         images: each ``(1, 3, H, W)`` in [0, 1]; they may differ in size.
         labels: the line below each image.
         alt: what the images show; each image's label is added to it.
-        zoom: screen pixels per pixel, a positive whole number; at least 2 where images are compared.
+        zoom: screen pixels per pixel, a at least 2 where images are compared.
         columns: images per row; all in one row unless given, wrapping where the page is narrow.
         row_labels: a heading above each row, such as "lowest" and "highest"; needs ``columns``.
         notes: a second, smaller line below each image.
