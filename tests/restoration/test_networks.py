@@ -10,12 +10,12 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 
-from dsd_lib.restoration.networks import XSRResNet, load_network, save_network
+from dsd_lib.restoration.networks import UPSAMPLING, XSRResNet, load_network, save_network
 
 EVERY = [(blocks, scale) for blocks in (10, 5) for scale in (4, 2, 1)]
 
 
-def small(scale: int = 4, **options: int) -> XSRResNet:
+def small(scale: int = 4, **options: int | str) -> XSRResNet:
     """A network with few weights, all of them away from 0."""
     net = XSRResNet(scale, **({"blocks": 2, "channels": 8} | options))
     with torch.no_grad():
@@ -48,17 +48,33 @@ def written_out(net: XSRResNet, x: torch.Tensor) -> torch.Tensor:
         gate = conv(g, f"body.{i}.body.1.conv", padding=3, groups=net.channels)
         f = f + conv(g / (1 + (-gate).exp()), f"body.{i}.body.2", padding=1)
     for stage in range({1: 0, 2: 1, 4: 2}[net.scale]):
-        f = F.pixel_shuffle(conv(f, f"enlarge.{3 * stage}", padding=1), 2)
+        if net.upsampling == "shuffle":
+            f = F.pixel_shuffle(conv(f, f"enlarge.{3 * stage}", padding=1), 2)
+        else:
+            f = f.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+            f = conv(f, f"enlarge.{3 * stage + 1}", padding=1)
         f = F.leaky_relu(f, 0.1)
     f = conv(F.leaky_relu(conv(f, "tail.0", padding=1), 0.1), "tail.2", padding=2)
     sides = [side * net.scale for side in x.shape[2:]]
     return f + F.interpolate(x, sides, mode="bilinear", align_corners=False)
 
 
+@pytest.mark.parametrize("upsampling", UPSAMPLING)
 @pytest.mark.parametrize("scale", [1, 2, 4])
-def test_it_is_what_the_description_says(scale):
-    net, x = small(scale), torch.rand(2, 3, 9, 14)
+def test_it_is_what_the_description_says(scale, upsampling):
+    net, x = small(scale, upsampling=upsampling), torch.rand(2, 3, 9, 14)
     torch.testing.assert_close(net(x), written_out(net, x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("upsampling", "can_paint"), [("shuffle", True), ("resize", False)])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_only_pixel_shuffles_can_paint_a_grid_on_a_flat_image(scale, upsampling, can_paint):
+    """Away from the borders, whose zeros are felt, one weight for all positions gives one color."""
+    net = small(scale, upsampling=upsampling).double()
+    flat = torch.rand(1, 3, 1, 1, dtype=torch.float64).expand(1, 3, 48, 48)
+    middle = net(flat)[:, :, 20 * scale : 28 * scale, 20 * scale : 28 * scale]
+    contrast = (middle.amax(dim=(2, 3)) - middle.amin(dim=(2, 3))).max()
+    assert (contrast > 1e-2) == can_paint and (contrast < 1e-9) != can_paint
 
 
 @pytest.mark.parametrize(("blocks", "scale"), EVERY)
@@ -171,6 +187,12 @@ def test_sizes_are_checked(option, value):
         XSRResNet(4, **{option: value})
 
 
+@pytest.mark.parametrize("upsampling", ["bilinear", "", None])
+def test_upsampling_is_checked(upsampling):
+    with pytest.raises(ValueError, match=r"upsampling: expected one of .*'resize'.*, got"):
+        XSRResNet(4, upsampling=upsampling)
+
+
 def test_pictures_are_checked():
     with pytest.raises(ValueError, match="expected 3 channels"):
         small()(torch.rand(1, 1, 8, 8))
@@ -181,11 +203,12 @@ def test_pictures_are_checked():
 # Files
 
 
-def test_a_file_gives_the_network_back(tmp_path):
-    net, path = small(2), tmp_path / "network.safetensors"
+@pytest.mark.parametrize("upsampling", UPSAMPLING)
+def test_a_file_gives_the_network_back(tmp_path, upsampling):
+    net, path = small(2, upsampling=upsampling), tmp_path / "network.safetensors"
     save_network(net, path, loss="dsd", steps=300, weights=[1, 1, 100.0], data={"train": "x"})
     back = load_network(path)
-    assert (back.scale, back.blocks, back.channels) == (2, 2, 8)
+    assert (back.scale, back.blocks, back.channels, back.upsampling) == (2, 2, 8, upsampling)
     assert back.record == {
         "loss": "dsd",
         "steps": 300,
@@ -207,6 +230,15 @@ def test_a_file_is_half_precision_and_carries_its_configuration(tmp_path):
         config = json.loads(file.metadata()["config"])
         assert config == {"scale": 4, "blocks": 2, "channels": 8, "upsampling": "shuffle"}
         assert {file.get_tensor(k).dtype for k in file.keys()} == {torch.float16}  # noqa: SIM118
+
+
+def test_a_file_from_before_there_was_a_choice_of_upsampling_holds_pixel_shuffles(tmp_path):
+    net, path = small(), tmp_path / "network.safetensors"
+    tensors = {k: v.contiguous() for k, v in net.state_dict().items()}
+    metadata = {"config": '{"scale": 4, "blocks": 2, "channels": 8}', "record": "{}"}
+    safetensors.torch.save_file(tensors, path, metadata=metadata)
+    back, x = load_network(path), torch.rand(1, 3, 9, 7)
+    assert back.upsampling == "shuffle" and torch.equal(back(x), net(x))
 
 
 def test_a_compiled_network_is_saved_like_the_plain(tmp_path):

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -102,6 +103,8 @@ def test_the_rate_is_halved_as_in_the_paper():
     [
         ({"steps": 0}, "steps: expected a positive number, got 0"),
         ({"batch": -1}, "batch: expected a positive number, got -1"),
+        ({"ema": 1}, "ema: expected a number from 0 to below 1, got 1"),
+        ({"ema": -0.1}, "ema: expected a number from 0 to below 1, got -0.1"),
         ({"clip": 0}, "clip: expected a positive number or None, got 0"),
         ({"checkpoint_every": 150}, "checkpoint_every: expected a multiple of log_every=100"),
         ({"log_every": 30}, "validate_every: expected a multiple of log_every=30, got 1000"),
@@ -287,6 +290,32 @@ def test_training_lowers_the_loss_and_writes_what_it_promises(files, crops, tmp_
     assert not list((tmp_path / "run").rglob("*.part"))
 
 
+def watched(crops, folder: Path, ema: float) -> tuple[list[dict], dict]:
+    """The weights that validation is given, before the first step and after each, and the last."""
+    seen = []
+
+    def validation(net, step):
+        seen.append({name: value.clone() for name, value in net.state_dict().items()})
+        return 0.0
+
+    settings = replace(SETTINGS, ema=ema, validate_every=1)
+    return seen, run(crops, folder, settings, validation=validation)
+
+
+def test_what_is_validated_and_kept_is_the_moving_average_of_the_weights(crops, tmp_path):
+    plain, last = watched(crops, tmp_path / "plain", 0.0)
+    assert_equal(last, plain[-1])  # a decay of 0: the weights themselves
+    averages, kept = watched(crops, tmp_path / "average", 0.75)
+    assert_equal(kept, averages[-1])
+    assert len(plain) == len(averages) == 1 + SETTINGS.steps
+    expected = plain[1]  # the first weights that were learned, then the average
+    for weights, average in zip(plain[1:], averages[1:], strict=True):
+        expected = {k: 0.75 * expected[k] + 0.25 * weights[k] for k in weights}
+        for name, value in average.items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-7)
+    assert not torch.equal(kept["head.0.weight"], last["head.0.weight"])
+
+
 @pytest.mark.parametrize("step", [0, 1, 2, 5, 7])
 def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(step, crops, tmp_path):
     unbroken = run(crops, tmp_path / "unbroken")
@@ -373,6 +402,16 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(files, crops, tmp_path):
     assert (tmp_path / "killed" / "checkpoint.pt").is_file()
     resumed = run(crops, tmp_path / "killed")
     assert_equal(resumed, run(crops, tmp_path / "unbroken"))
+    killed, unbroken = (
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
+        for name in ("killed", "unbroken")
+    )
+    assert killed["step"] == unbroken["step"] == SETTINGS.steps
+    assert_equal(killed["net"], unbroken["net"])  # the weights themselves ...
+    assert_equal(killed["average"], unbroken["average"])  # ... and what they are averaged into
+    assert not torch.equal(
+        killed["net"]["head.0.weight"], killed["average"]["module.head.0.weight"]
+    )
     assert read_log(tmp_path / "killed") == read_log(tmp_path / "unbroken")
 
 
