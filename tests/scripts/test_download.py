@@ -1,12 +1,18 @@
 """Downloads against a server of our own that misbehaves, and archives that mean harm."""
 
+import bz2
+import contextlib
 import dataclasses
+import gzip
 import hashlib
 import io
+import lzma
 import os
+import shutil
 import stat
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,11 +25,18 @@ import scipy.io
 from PIL import Image
 
 from data_scripts import download
-from data_scripts.download import DATA_SETS, DataSet, DownloadError, File, fetch, get, install, main
+from data_scripts.download import check_layout, get, install, main
+from data_scripts.shared import archives, transfer
+from data_scripts.shared.archives import DownloadError
+from data_scripts.shared.data_sets import DATA_SETS, DataSet, File
 from dsd_lib.quality import rated_sets
 
 CONTENT = np.random.default_rng(0).bytes(400_000)
 QUICK = {"tries": 3, "pause": 0.0, "timeout": 30}
+
+
+def fetch(file: File, folder: Path, max_bytes: int = 10**6, **options: float) -> Path:
+    return transfer.fetch(file.url, folder, max_bytes, file.known_hash, **(QUICK | options))
 
 
 def sha256(content: bytes) -> str:
@@ -41,6 +54,7 @@ class Server:
     length: bool = True
     breaks: list[int] = field(default_factory=list)  # bytes after which an answer breaks off
     status: int = 200
+    drip: float = 0  # seconds between single bytes
     log: list[str | None] = field(default_factory=list)
 
     def file(self, known_hash: str | None = None) -> File:
@@ -56,7 +70,10 @@ def server() -> Iterator[Server]:
             asked = self.headers["Range"]
             state.log.append(asked)
             if state.status != 200:
-                self.send_error(state.status)
+                self.send_response(state.status)
+                self.send_header("Content-Range", "bytes 0-9/10")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
             start, total = 0, len(state.content)
             version = state.headers.get("ETag") or state.headers.get("Last-Modified")
@@ -77,7 +94,13 @@ def server() -> Iterator[Server]:
                 self.send_header("Content-Length", str(total - start))
             self.end_headers()
             sent = state.breaks.pop(0) if state.breaks else total
-            self.wfile.write(state.content[start : start + sent])
+            content = state.content[start : start + sent]
+            with contextlib.suppress(ConnectionError):  # the client has left
+                for i in range(len(content) if state.drip else 0):
+                    self.wfile.write(content[i : i + 1])
+                    time.sleep(state.drip)
+                if not state.drip:
+                    self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
             """Nothing is logged to the screen."""
@@ -95,7 +118,7 @@ def server() -> Iterator[Server]:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_whole_file(server: Server, tmp_path: Path, known: bool) -> None:
-    path = fetch(server.file(sha256(CONTENT) if known else None), tmp_path / "new", **QUICK)
+    path = fetch(server.file(sha256(CONTENT) if known else None), tmp_path / "new")
     assert path == tmp_path / "new" / "set.zip"
     assert path.read_bytes() == CONTENT
     assert [file.name for file in path.parent.iterdir()] == ["set.zip"], "no scraps are left"
@@ -103,15 +126,15 @@ def test_a_whole_file(server: Server, tmp_path: Path, known: bool) -> None:
 
 def test_what_is_there_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
     for _ in range(2):
-        fetch(server.file(sha256(CONTENT)), tmp_path, **QUICK)
+        fetch(server.file(sha256(CONTENT)), tmp_path)
     assert len(server.log) == 1
     (tmp_path / "set.zip").write_bytes(b"spoiled")
-    assert fetch(server.file(sha256(CONTENT)), tmp_path, **QUICK).read_bytes() == CONTENT
+    assert fetch(server.file(sha256(CONTENT)), tmp_path).read_bytes() == CONTENT
 
 
 def test_breaks_off_twice_and_goes_on(server: Server, tmp_path: Path) -> None:
     server.breaks = [150_000, 100_000]
-    assert fetch(server.file(), tmp_path, **QUICK).read_bytes() == CONTENT
+    assert fetch(server.file(), tmp_path).read_bytes() == CONTENT
     first, second, third = server.log
     assert first is None
     starts = [int(asked.removeprefix("bytes=").removesuffix("-")) for asked in (second, third)]
@@ -121,10 +144,10 @@ def test_breaks_off_twice_and_goes_on(server: Server, tmp_path: Path) -> None:
 def test_a_later_run_goes_on(server: Server, tmp_path: Path) -> None:
     server.breaks = [200_000]
     with pytest.raises(DownloadError, match="run the command again to go on"):
-        fetch(server.file(), tmp_path, tries=1, pause=0, timeout=30)
+        fetch(server.file(), tmp_path, tries=1)
     assert 0 < (tmp_path / "set.zip.part").stat().st_size <= 200_000
     assert not (tmp_path / "set.zip").exists()
-    assert fetch(server.file(), tmp_path, **QUICK).read_bytes() == CONTENT
+    assert fetch(server.file(), tmp_path).read_bytes() == CONTENT
     assert server.log[1] is not None and server.log[1] != "bytes=0-"
     assert [file.name for file in tmp_path.iterdir()] == ["set.zip"]
 
@@ -132,13 +155,13 @@ def test_a_later_run_goes_on(server: Server, tmp_path: Path) -> None:
 def test_breaks_off_without_an_end(server: Server, tmp_path: Path) -> None:
     server.breaks = [0] * 100
     with pytest.raises(DownloadError):
-        fetch(server.file(), tmp_path, **QUICK)
+        fetch(server.file(), tmp_path)
     assert len(server.log) == 3, "it gives up after as many tries as it was told"
 
 
 def test_progress_brings_new_tries(server: Server, tmp_path: Path) -> None:
     server.breaks = [70_000] * 5
-    assert fetch(server.file(), tmp_path, **QUICK).read_bytes() == CONTENT
+    assert fetch(server.file(), tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("old", ['"old"', "Sat, 01 Jan 2000 00:00:00 GMT"])
@@ -147,13 +170,13 @@ def test_file_that_changed_comes_from_its_beginning(
 ) -> None:
     (tmp_path / "set.zip.part").write_bytes(b"other" * 100)
     (tmp_path / "set.zip.part.tag").write_text(old)
-    assert fetch(server.file(), tmp_path, **QUICK).read_bytes() == CONTENT
+    assert fetch(server.file(), tmp_path).read_bytes() == CONTENT
     assert server.log == ["bytes=500-"]
 
 
 def test_part_of_unknown_version_is_not_continued(server: Server, tmp_path: Path) -> None:
     (tmp_path / "set.zip.part").write_bytes(b"other" * 100)
-    assert fetch(server.file(), tmp_path, **QUICK).read_bytes() == CONTENT
+    assert fetch(server.file(), tmp_path).read_bytes() == CONTENT
     assert server.log == [None]
 
 
@@ -162,20 +185,20 @@ def test_server_that_names_no_version(
     server: Server, tmp_path: Path, headers: dict[str, str]
 ) -> None:
     server.headers, server.breaks = headers, [150_000]
-    assert fetch(server.file(), tmp_path, **QUICK).read_bytes() == CONTENT
+    assert fetch(server.file(), tmp_path).read_bytes() == CONTENT
     assert server.log == [None, None], "from the beginning, for safety"
 
 
 def test_version_by_date(server: Server, tmp_path: Path) -> None:
     server.headers = {"Last-Modified": "Sat, 01 Jan 2022 00:00:00 GMT"}
     server.breaks = [150_000]
-    assert fetch(server.file(), tmp_path, **QUICK).read_bytes() == CONTENT
+    assert fetch(server.file(), tmp_path).read_bytes() == CONTENT
     assert server.log[1] is not None
 
 
 def test_server_without_ranges(server: Server, tmp_path: Path) -> None:
     server.ranges, server.breaks = False, [150_000]
-    assert fetch(server.file(), tmp_path, **QUICK).read_bytes() == CONTENT
+    assert fetch(server.file(), tmp_path).read_bytes() == CONTENT
     assert server.log[1] is not None, "asked for the rest, got all, and took it as that"
 
 
@@ -183,16 +206,16 @@ def test_server_that_says_no_length(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.length = False
-    assert fetch(server.file(sha256(CONTENT)), tmp_path, **QUICK).read_bytes() == CONTENT
+    assert fetch(server.file(sha256(CONTENT)), tmp_path).read_bytes() == CONTENT
     assert "400k" in capsys.readouterr().err, "the bar counts, without an end"
 
 
 def test_no_length_and_cut_off_is_found_by_the_hash(server: Server, tmp_path: Path) -> None:
     server.length, server.breaks = False, [150_000]
     with pytest.raises(DownloadError, match=r"SHA256|hash"):
-        fetch(server.file(sha256(CONTENT)), tmp_path, **QUICK)
+        fetch(server.file(sha256(CONTENT)), tmp_path)
     assert not (tmp_path / "set.zip").exists()
-    assert fetch(server.file(sha256(CONTENT)), tmp_path, **QUICK).read_bytes() == CONTENT
+    assert fetch(server.file(sha256(CONTENT)), tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(("extra", "requests"), [(b"", 1), (b"more", 2)])
@@ -201,14 +224,14 @@ def test_part_that_was_complete_or_too_long(
 ) -> None:
     (tmp_path / "set.zip.part").write_bytes(CONTENT + extra)
     (tmp_path / "set.zip.part.tag").write_text('"one"')
-    assert fetch(server.file(sha256(CONTENT)), tmp_path, **QUICK).read_bytes() == CONTENT
+    assert fetch(server.file(sha256(CONTENT)), tmp_path).read_bytes() == CONTENT
     assert len(server.log) == requests
 
 
 def test_wrong_file(server: Server, tmp_path: Path) -> None:
     server.content = b"another file"
     with pytest.raises(DownloadError, match=sha256(CONTENT)[7:]):
-        fetch(server.file(sha256(CONTENT)), tmp_path, **QUICK)
+        fetch(server.file(sha256(CONTENT)), tmp_path)
     assert list(tmp_path.iterdir()) == [], "what was wrong is not kept"
 
 
@@ -216,20 +239,70 @@ def test_wrong_file(server: Server, tmp_path: Path) -> None:
 def test_status(server: Server, tmp_path: Path, status: int) -> None:
     server.status = status
     with pytest.raises(DownloadError, match=rf"{status} .*the address may have changed"):
-        fetch(server.file(), tmp_path, **QUICK)
+        fetch(server.file(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_web_page_in_the_place_of_a_file(server: Server, tmp_path: Path) -> None:
     server.headers = {"Content-Type": "text/html; charset=utf-8"}
     with pytest.raises(DownloadError, match="got a web page"):
-        fetch(server.file(), tmp_path, **QUICK)
+        fetch(server.file(), tmp_path)
     assert not (tmp_path / "set.zip").exists()
 
 
 def test_no_server(tmp_path: Path) -> None:
     with pytest.raises(DownloadError):
-        fetch(File("http://127.0.0.1:9/set.zip"), tmp_path, **QUICK)
+        fetch(File("http://127.0.0.1:9/set.zip"), tmp_path)
+
+
+def test_a_transfer_is_bounded(server: Server, tmp_path: Path) -> None:
+    for server.length in (True, False):  # said at once, and found out while it comes
+        with pytest.raises(DownloadError, match=r"expected at most 300000 bytes, got [34]"):
+            fetch(server.file(), tmp_path, max_bytes=300_000)
+        assert list(tmp_path.iterdir()) == [] and len(server.log) == 1
+        server.log.clear()
+    assert fetch(server.file(), tmp_path, max_bytes=len(CONTENT)).read_bytes() == CONTENT
+
+
+def test_a_dripping_server_is_given_up(server: Server, tmp_path: Path) -> None:
+    server.drip = 0.01
+    with pytest.raises(DownloadError, match=r"fewer than 1000 bytes a second; run .* to go on"):
+        fetch(server.file(), tmp_path, timeout=0.2)
+    assert 10 < (tmp_path / "set.zip.part").stat().st_size < 100, "kept for the next run"
+    server.drip = 0
+    assert fetch(server.file(), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_few_bytes_a_try_are_no_progress(server: Server, tmp_path: Path) -> None:
+    server.breaks = [10] * 1000
+    with pytest.raises(DownloadError, match="run the command again"):
+        fetch(server.file(), tmp_path)
+    assert len(server.log) == 3
+
+
+def test_what_is_labeled_as_compressed_is_stored_as_it_is(server: Server, tmp_path: Path) -> None:
+    server.content = gzip.compress(CONTENT)
+    server.headers = {"Content-Encoding": "gzip"}
+    file = File(f"{server.address}/set.tgz")
+    assert fetch(file, tmp_path).read_bytes() == server.content
+    with pytest.raises(DownloadError, match=r"set\.zip as it is, got it with the encoding gzip"):
+        fetch(server.file(), tmp_path)
+
+
+@pytest.mark.parametrize("status", [206, 416])
+def test_a_part_that_nobody_asked_for(server: Server, tmp_path: Path, status: int) -> None:
+    server.status = status
+    with pytest.raises(DownloadError, match=rf"expected all of .*, got a part \(status {status}\)"):
+        fetch(server.file(), tmp_path)
+    assert len(server.log) == 1
+
+
+@pytest.mark.parametrize("tag", [b"", b"\xff\xfe", b'"one"\r\nX: y', b"\0", b"x" * 10**5])
+def test_a_spoiled_version_is_no_version(server: Server, tmp_path: Path, tag: bytes) -> None:
+    (tmp_path / "set.zip.part").write_bytes(CONTENT[:1000])
+    (tmp_path / "set.zip.part.tag").write_bytes(tag)
+    assert fetch(server.file(), tmp_path).read_bytes() == CONTENT
+    assert server.log == [None]
 
 
 # Unpacking
@@ -259,8 +332,8 @@ def make_zip(path: Path, files: dict[str, bytes], **modes: int) -> Path:
     return path
 
 
-def make_tar(path: Path, files: dict[str, bytes], **fields: object) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
+def make_tar(path: Path, files: dict[str, bytes], mode: str = "gz", **fields: object) -> Path:
+    with tarfile.open(path, f"w:{mode}") as archive:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -280,10 +353,14 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 def refused(source: Path, root: Path, match: str, data: DataSet = PLAIN) -> None:
     """Installing fails, says why, and leaves nothing, in the root or beside it."""
-    before = sorted(root.parent.rglob("*"))
+
+    def files() -> list[Path]:
+        return sorted(p for p in root.parent.rglob("*") if p != root)
+
+    before = files()
     with pytest.raises(DownloadError, match=match):
         install([source], root, data)
-    assert sorted(p for p in root.parent.rglob("*") if p != root) == before
+    assert files() == before
 
 
 @pytest.fixture
@@ -391,8 +468,8 @@ def test_more_comes_than_was_declared(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever an archive format's own checks are: what really comes is counted."""
-    lying = download.Member("a.txt", 10, lambda: io.BytesIO(bytes(1_000_000)))
-    monkeypatch.setattr(download, "members", lambda source, wanted: iter([lying]))
+    lying = archives.Member("a.txt", 10, lambda: io.BytesIO(bytes(1_000_000)))
+    monkeypatch.setattr(archives, "members", lambda source, wanted: iter([lying]))
     refused(tmp_path / "set.zip", root, r"got 1 files and 131072 bytes or more")
 
 
@@ -415,6 +492,89 @@ def test_zip_with_a_flipped_bit(tmp_path: Path, root: Path) -> None:
     content[25_000] ^= 1
     source.write_bytes(content)
     refused(source, root, "damaged")
+
+
+@pytest.mark.parametrize("mode", ["gz", "bz2", "xz"])
+def test_compressed_tar_with_a_flipped_bit(mode: str, tmp_path: Path, root: Path) -> None:
+    """Wherever it is: also in bytes that are stored as they are, and in the checksum itself."""
+    plain = make_tar(tmp_path / "set", {"a.txt": CONTENT[:50_000]}, mode="")
+    source = tmp_path / "set.archive"
+    opener = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}[mode]
+    with opener(source, "wb") as out:
+        out.write(plain.read_bytes())
+    content = source.read_bytes()
+    for place in (len(content) // 2, len(content) - 8):
+        damaged = bytearray(content)
+        damaged[place] ^= 1
+        source.write_bytes(damaged)
+        refused(source, root, r"damaged|another kind of file")  # bz2 may not give a first byte
+    source.write_bytes(content)
+    install([source], root, PLAIN)
+
+
+HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
+
+
+@pytest.mark.parametrize("type_", HEADERS)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_huge_header_is_not_read(
+    type_: bytes, first: bool, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info, member = tarfile.TarInfo("x"), tarfile.TarInfo("a.txt")
+    info.type, info.size = type_, 1 << 31
+    source = tmp_path / "set.tgz"
+    with gzip.open(source, "wb") as out:
+        out.write(b"" if first else member.tobuf())
+        out.write(info.tobuf() + bytes(1 << 16))
+
+    sizes = []
+    real = gzip.GzipFile.read
+    monkeypatch.setattr(
+        gzip.GzipFile, "read", lambda self, size: sizes.append(size) or real(self, size)
+    )
+    refused(source, root, "expected headers and padding of at most 8388608 bytes, got more")
+    assert max(sizes) <= 8388608
+
+
+def test_many_small_headers_and_endless_padding(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "MAX_OVERHEAD", 10_000)
+    info = tarfile.TarInfo("x")
+    info.type = tarfile.XGLTYPE
+    for content in (30 * info.tobuf(), tarfile.TarInfo("a.txt").tobuf() + bytes(100_000)):
+        (tmp_path / "set.tar").write_bytes(content)
+        refused(tmp_path / "set.tar", root, "headers and padding of at most 10000 bytes")
+
+
+def test_folders_count(kind: str, tmp_path: Path, root: Path) -> None:
+    if kind == "set.zip":
+        source = make_zip(tmp_path / kind, {f"{n}/": b"" for n in range(21)})
+    else:
+        folders = {f"{n}": b"" for n in range(21)}
+        source = make_tar(tmp_path / kind, folders, type=tarfile.DIRTYPE)
+    refused(source, root, "no more than 20 files")
+
+
+def test_a_zip_member_without_a_name(tmp_path: Path, root: Path) -> None:
+    source = make_zip(tmp_path / "set.zip", {"a.txt": b"A", "": b"x"})
+    refused(source, root, r"^set\.zip: a file in it has no name$")
+
+
+def test_damage_anywhere_is_found_or_harmless(kind: str, tmp_path: Path, root: Path) -> None:
+    """Every third byte changed: the set is as it was, or there is one clear error."""
+    source = MAKE[kind](tmp_path / kind, {"top/a.txt": b"A" * 30, "b.txt": b"B"})
+    content, generator = source.read_bytes(), np.random.default_rng(1)
+    for place in range(0, len(content), 3):
+        damaged = bytearray(content)
+        damaged[place] = generator.integers(256)
+        source.write_bytes(damaged)
+        shutil.rmtree(root, ignore_errors=True)
+        with contextlib.suppress(DownloadError):
+            target = install([source], root, PLAIN)
+            found = {p.name: p.read_bytes() for p in target.rglob("*") if p.is_file()}
+            if kind == "set.tgz":
+                assert found == {"a.txt": b"A" * 30, "b.txt": b"B"}
 
 
 def test_encrypted_zip(tmp_path: Path, root: Path) -> None:
@@ -741,4 +901,4 @@ def test_sets_are_described(name: str) -> None:
 @pytest.mark.parametrize("name", ["bsds500", "levin"])
 def test_the_real_sets_lie_as_laid_out_here(name: str) -> None:
     data = DATA_SETS[name]
-    download.check_layout(rated_sets.data_folder(data.folder), data)
+    check_layout(rated_sets.data_folder(data.folder), data)
