@@ -5,10 +5,10 @@
 A step is: ×4 super-resolution of a batch, Eq. (6) with the DSD term at its default layers, the
 gradient, Adam. Two ways:
 
-* ours: :class:`dsd_lib.RestorationLoss`, one network pass a scale for prediction and target
-  together, which serves the perceptual and the DSD term; channels-last,
-* plain: the same formulas written down one by one, two network passes for the perceptual term and
-  four for the DSD term, in PyTorch's default memory layout,
+* ours: :class:`dsd_lib.RestorationLoss`, where one network pass a scale serves the perceptual and
+  the DSD term, and the target's passes build no graph; channels-last,
+* plain: the same formulas written down one by one, each term with passes of its own, in PyTorch's
+  default memory layout,
 
 each in float32 and with convolutions in bfloat16; with ``--compile`` also ours with a compiled
 network. The ways take turns and the median of the repeats counts. ``--processor-time`` counts that
@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import dsd_lib as dsd
-from dsd_lib.losses import RestorationLoss
+from dsd_lib.restoration.loss import RestorationLoss
 from dsd_lib.restoration.networks import XSRResNet
 
 LAYERS = ("relu2_1", "relu2_2", "relu3_1")

@@ -109,7 +109,9 @@ def feature_distances(x: Description, y: Description) -> dict[str, float]:
         found[f"dsd4/{layer}"] = (full - quarter).abs().mean()
     for layer in CONTEXTUAL_LAYERS:
         # The inner function of dsd.contextual_distance, which would run the network again.
-        found[f"contextual/{layer}"] = losses._contextual(x.maps[layer], y.maps[layer], 0.5)
+        found[f"contextual/{layer}"] = losses.DISTANCES["contextual"].compare(
+            x.maps[layer], y.maps[layer], bandwidth=0.5
+        )
     return {name: float(value) for name, value in found.items()}
 
 

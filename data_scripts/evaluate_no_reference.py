@@ -59,10 +59,10 @@ def raw_values(x: Tensor, net: dsd.Backbone) -> Values:
     predictors know of the downscaled picture; ``niqe``, ``brisque``.
     """
     values = {}
-    fine = feature_grams(x, net, PSI_LAYERS, None)
+    fine = feature_grams(x, net, PSI_LAYERS)
     for alpha in ALPHAS:
         small = dsd.imresize(x, scale=1 / alpha)
-        coarse = feature_grams(small, net, PSI_LAYERS, None)
+        coarse = feature_grams(small, net, PSI_LAYERS)
         values[f"norms{alpha}"] = [float((fine[k] - coarse[k]).abs().mean()) for k in PSI_LAYERS]
         values[f"known{alpha}"] = psi_predictors.statistics(small, net)[0].tolist()
     values["niqe"] = natural_scenes.niqe(x).tolist()

@@ -48,10 +48,10 @@ import dsd_lib as dsd
 from data_scripts.shared import results
 from dsd_lib.descriptor import DEFAULT_LAYERS
 from dsd_lib.files import write_atomically
-from dsd_lib.losses import RestorationLoss
 from dsd_lib.quality.rated_sets import data_folder, list_pictures
 from dsd_lib.restoration import training
 from dsd_lib.restoration.degradations import Downscale, MotionBlur
+from dsd_lib.restoration.loss import RestorationLoss
 from dsd_lib.restoration.networks import UPSAMPLING, XSRResNet, load_network, save_network
 
 SCALES = {"sr": 4, "deblur": 1}

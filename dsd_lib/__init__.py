@@ -1,7 +1,6 @@
-"""Deep self-dissimilarity (DSD): how the deep features of one picture differ between its scales.
+"""Deep self-dissimilarity (DSD): how the deep features of one image differ between its scales.
 
-The library behind the book, and small enough to read in a sitting. Pictures are float tensors
-``(N, 3, H, W)``, RGB, in [0, 1].
+The library behind the book. Images are float tensors ``(N, 3, H, W)``, RGB, in [0, 1].
 
 >>> import dsd_lib as dsd
 >>> net = dsd.load_backbone("vgg16")
@@ -9,6 +8,9 @@ The library behind the book, and small enough to read in a sitting. Pictures are
 >>> dsd.dsd_norm(x, net, layers=("relu3_1",), alpha=2)
 tensor([[0.0523]])
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from dsd_lib.backbones import Backbone, load_backbone
 from dsd_lib.descriptor import dsd, dsd_norm
@@ -20,7 +22,6 @@ from dsd_lib.losses import (
     MultiScaleStyleLoss,
     PerceptualLoss,
     ProjectedDistributionLoss,
-    RestorationLoss,
     StyleLoss,
     contextual_distance,
     dsd_distance,
@@ -31,7 +32,10 @@ from dsd_lib.losses import (
 )
 from dsd_lib.no_reference import NoReferenceDSD, Psi, load_psi, naturalness
 from dsd_lib.resize import imresize
-from dsd_lib.restoration.restore import restore
+
+if TYPE_CHECKING:
+    from dsd_lib.restoration.loss import RestorationLoss
+    from dsd_lib.restoration.restore import restore
 
 __version__ = "0.1.0"
 
@@ -66,3 +70,19 @@ __all__ = [
     "style_distance",
     "to_array",
 ]
+
+# Names of other rooms, imported when they are first used, so that the core stands alone.
+_ELSEWHERE = {
+    "RestorationLoss": "dsd_lib.restoration.loss",
+    "restore": "dsd_lib.restoration.restore",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _ELSEWHERE:
+        return getattr(import_module(_ELSEWHERE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

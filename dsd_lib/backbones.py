@@ -1,7 +1,7 @@
 """The feature networks φ: VGG-16, which the package carries, and VGG-19, the paper's."""
 
 import hashlib
-import numbers
+import math
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from dsd_lib.images import check_images
+from dsd_lib.checks import check_images, check_whole_number
+from dsd_lib.resize import output_side
 
 VGG16_SHA256 = "dd69614041f6c2ea315ea764c79a0e815d2acf040e83b567c6c9195a629193c5"
-LARGE_PICTURE = 4_000_000  # pixels; above, Gram matrices are summed over tiles
+LARGE_IMAGE = 4_000_000  # pixels; above, Gram matrices are summed over tiles
 TILE = 1024  # pixels; the side of such a tile
 
 _CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # in each block
@@ -131,31 +132,42 @@ class Backbone(nn.Module):
         before = self.layers[: self.layers.index(layer) + 1]
         return sum(self.stride(name) for name in before if name.startswith("conv"))
 
-    def min_side(self, layers: tuple[str, ...], alpha: float = 1) -> tuple[int, str]:
-        """The shortest side of a picture that reaches ``layers`` at x↓alpha, and why."""
-        deepest = max(layers, key=self.stride)
-        side = self.stride(deepest)
-        if alpha == 1:
-            return side, f"; {self.name} needs them to reach {deepest}"
-        # imresize rounds the side up, so that one pixel over (side - 1) * alpha is enough.
-        needed = max(side, int((side - 1) * alpha) + 1)
-        return needed, f"; {self.name} needs them to reach {deepest} at alpha={alpha:g}"
+    def min_side(
+        self, layers: tuple[str, ...], alpha: float = 1, windows: int = 1
+    ) -> tuple[int, str]:
+        """The shortest side of an image that gives each window of ``layers`` at x↓alpha a position.
 
-    def positions(self, x: Tensor, layer: str) -> int:
-        """Number of positions (height times width) of ``layer``'s map of ``x``."""
+        Also why, as the end of an error message.
+        """
+        deepest = max(layers, key=self.stride)
+        needed = self.stride(deepest) * windows  # pixels at the coarser scale
+        side = max(needed, math.ceil((needed - 1) * alpha))  # then exactly, as imresize rounds
+        while side > needed and output_side(side - 1, 1 / alpha) >= needed:
+            side -= 1
+        while output_side(side, 1 / alpha) < needed:
+            side += 1
+        why = f"; {self.name} needs them to reach {deepest}"
+        why += f" at alpha={alpha:g}" if alpha != 1 else ""
+        why += f" with {windows} × {windows} windows" if windows != 1 else ""
+        return side, why
+
+    def map_sides(self, x: Tensor, layer: str) -> tuple[int, int]:
+        """Height and width of ``layer``'s map of ``x``."""
         stride = self.stride(layer)
-        return (x.shape[2] // stride) * (x.shape[3] // stride)
+        return x.shape[2] // stride, x.shape[3] // stride
 
     def choose_tile(self, x: Tensor, tile: int | None) -> int | None:
-        """The tile to use: the one asked for, none for a small picture, else ``TILE``."""
+        """The tile to use: the one asked for, none for a small image, else ``TILE``."""
         if tile is None:
-            return TILE if x.shape[2] * x.shape[3] > LARGE_PICTURE else None
-        if not (isinstance(tile, numbers.Integral) and tile > 0):
-            raise ValueError(f"tile: expected a positive whole number of pixels, got {tile!r}")
-        return int(tile)
+            return TILE if x.shape[2] * x.shape[3] > LARGE_IMAGE else None
+        return check_whole_number(tile, name="tile", unit="pixels")
 
-    def tiles(self, x: Tensor, layers: tuple[str, ...], tile: int) -> Iterator[dict[str, Tensor]]:
+    def tiles(
+        self, x: Tensor, layers: tuple[str, ...], tile: int
+    ) -> Iterator[tuple[tuple[int, int], dict[str, Tensor]]]:
         """The feature maps of ``x`` piece by piece: every position of every layer exactly once.
+
+        Each piece comes with the pixel (top, left) at which its tile begins.
 
         A piece is computed from its tile and a halo as wide as the layers' reach, so its values are
         those of the whole picture, while memory is that of one tile.
@@ -170,16 +182,27 @@ class Backbone(nn.Module):
                 above, before = max(top - halo, 0), max(left - halo, 0)
                 piece = x[:, :, above : bottom + halo, before : right + halo]
                 maps = self(piece, layers, check_range=False)
-                yield {
-                    layer: f[
-                        :,
-                        :,
-                        (top - above) // s : bottom // s - above // s,
-                        (left - before) // s : right // s - before // s,
-                    ]
-                    for layer, f in maps.items()
-                    for s in (self.stride(layer),)
-                }
+                pieces = {}
+                for layer, f in maps.items():
+                    s = self.stride(layer)
+                    rows = slice((top - above) // s, bottom // s - above // s)
+                    columns = slice((left - before) // s, right // s - before // s)
+                    pieces[layer] = f[:, :, rows, columns]
+                yield (top, left), pieces
+
+
+def check_backbone(net: object) -> Backbone:
+    """``net``, if it is a :class:`Backbone`.
+
+    >>> check_backbone(None)
+    Traceback (most recent call last):
+    ...
+    TypeError: net: expected a Backbone, as load_backbone returns, got NoneType
+    """
+    if not isinstance(net, Backbone):
+        got = type(net).__name__
+        raise TypeError(f"net: expected a Backbone, as load_backbone returns, got {got}")
+    return net
 
 
 def _round_up(value: int, multiple: int) -> int:

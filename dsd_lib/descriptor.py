@@ -1,4 +1,4 @@
-"""The deep self-dissimilarity of a picture (Eq. 2): its Gram matrices at two scales, subtracted."""
+"""Deep self-dissimilarity (Eq. 2): the difference of an image's Gram matrices at two scales."""
 
 import math
 import numbers
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from dsd_lib.backbones import Backbone
-from dsd_lib.gram import feature_grams
-from dsd_lib.images import check_images
+from dsd_lib.backbones import Backbone, check_backbone
+from dsd_lib.checks import check_images, check_whole_number
+from dsd_lib.gram import Grams, feature_grams
 from dsd_lib.resize import imresize
 
 DEFAULT_LAYERS = ("relu2_1", "relu2_2", "relu3_1")  # the paper's loss layers, sections 3.3 and 4
@@ -21,39 +21,64 @@ def dsd(
     layers: Iterable[str] = DEFAULT_LAYERS,
     alpha: float = 2,
     *,
+    windows: int = 1,
     tile: int | None = None,
     check_range: bool = True,
-) -> dict[str, Tensor]:
+) -> Grams:
     """Deep self-dissimilarity ``DSD_α(x) = G(x) - G(x↓α)`` at each layer, signed.
 
+    With ``windows=n`` it is local: one Gram matrix for each of n × n windows of the image, the same
+    windows at both scales. At each layer and scale the windows of a side end at
+    ``round(i·side/n)`` of the feature map, halves rounded up, and each Gram matrix is divided by
+    its own window's C·h·w. The paper uses one window.
+
     Args:
-        x: pictures ``(N, 3, H, W)`` in [0, 1].
+        x: images ``(N, 3, H, W)`` in [0, 1].
         net: the feature network.
         layers: names out of ``net.layers``.
         alpha: the factor between the two scales, above 1; the paper uses 2 and 4.
-        tile: side in pixels of the tiles over which Grams are summed. None takes the picture whole
-            up to 4 megapixels and tiles of 1024 above. Tiles bound the memory when no gradient is
-            taken.
-        check_range: False leaves out the check of the values, for training.
+        windows: windows a side; 1 is the paper's.
+        tile: side in pixels of the tiles over which Gram matrices are summed. None takes the image
+            whole up to 4 megapixels and tiles of 1024 above. Tiles bound the memory when no
+            gradient is taken; the result is the same.
+        check_range: False skips the check of the values, for training.
 
     Returns:
-        layer -> ``(N, C, C)``.
+        layer -> ``(N, C, C)``; with more than one window ``(N, windows², C, C)``, row by row.
 
     Raises:
-        TypeError, ValueError: ``x`` is no such batch or too small, a layer is unknown, or alpha is
-            not above 1.
+        TypeError: ``x`` is not a floating-point tensor, or ``net`` not a backbone.
+        ValueError: ``x`` is not a valid image batch or too small, a layer is unknown, or alpha,
+            windows or tile is out of range.
 
-    Source: Eq. (2); chapter 3 of the book.
+    Source: Eq. (2); chapter 3 of the book. Windows are ours; chapter 8.
 
     >>> from dsd_lib import load_backbone, sample_images
     >>> x = sample_images()["coffee"]
     >>> dsd(x, load_backbone(), layers=["relu3_1"])["relu3_1"].shape
     torch.Size([1, 256, 256])
     """
-    layers = check_descriptor(net, layers, alpha)
-    min_side, why = net.min_side(layers, alpha)
+    layers = check_descriptor(net, layers, alpha, windows)
+    min_side, why = net.min_side(layers, alpha, windows)
     check_images(x, min_side=min_side, why=why, check_range=check_range)
-    return unchecked_dsd(x, net, layers, alpha, tile)
+    fine = feature_grams(x, net, layers, windows=windows, tile=tile)
+    small = imresize(x, scale=1 / alpha)  # (N, 3, ⌈H/α⌉, ⌈W/α⌉)
+    coarse = feature_grams(small, net, layers, windows=windows, tile=tile)
+    return self_dissimilarity(fine, coarse)
+
+
+def self_dissimilarity(fine: Grams, coarse: Grams) -> Grams:
+    """Eq. (2) from Gram matrices at two scales: ``G(x) - G(x↓α)`` at each layer of ``fine``.
+
+    Args:
+        fine: layer -> Gram matrices of x, of any shape.
+        coarse: the same of x↓α.
+
+    >>> self_dissimilarity({"relu1_1": torch.eye(2)}, {"relu1_1": torch.ones(2, 2)})
+    {'relu1_1': tensor([[ 0., -1.],
+            [-1.,  0.]])}
+    """
+    return {layer: gram - coarse[layer] for layer, gram in fine.items()}
 
 
 def dsd_norm(
@@ -62,12 +87,14 @@ def dsd_norm(
     layers: Iterable[str] = DEFAULT_LAYERS,
     alpha: float = 2,
     *,
+    windows: int = 1,
     tile: int | None = None,
     check_range: bool = True,
 ) -> Tensor:
     """``‖DSD_α(x)‖₁`` at each layer: the mean absolute entry, the one-number fingerprint.
 
-    Arguments and errors are those of :func:`dsd`.
+    With more than one window it is the mean over the windows too. Arguments and errors are those of
+    :func:`dsd`.
 
     Returns:
         ``(N, len(layers))``, not negative.
@@ -78,21 +105,25 @@ def dsd_norm(
     >>> dsd_norm(sample_images()["coffee"], load_backbone(), layers=["relu2_1", "relu3_1"])
     tensor([[0.0336, 0.0523]])
     """
-    matrices = dsd(x, net, layers, alpha, tile=tile, check_range=check_range)
-    return torch.stack([m.abs().mean(dim=(1, 2)) for m in matrices.values()], dim=1)
+    matrices = dsd(x, net, layers, alpha, windows=windows, tile=tile, check_range=check_range)
+    return norms(matrices)
 
 
-def check_descriptor(net: Backbone, layers: Iterable[str], alpha: float) -> tuple[str, ...]:
-    """The layers as a tuple, after checking them and alpha."""
+def norms(matrices: Grams) -> Tensor:
+    """``‖·‖₁`` of each layer's matrices, the mean absolute entry: ``(N, len(matrices))``.
+
+    >>> norms({"relu1_1": torch.tensor([[[1.0, -3.0], [0.0, 0.0]]])})
+    tensor([[1.]])
+    """
+    return torch.stack([m.abs().flatten(1).mean(dim=1) for m in matrices.values()], dim=1)
+
+
+def check_descriptor(
+    net: Backbone, layers: Iterable[str], alpha: float, windows: int = 1
+) -> tuple[str, ...]:
+    """The layers as a tuple, after checking the network, the layers, alpha and windows."""
+    layers = check_backbone(net).check_layers(layers)
     if not (isinstance(alpha, numbers.Real) and math.isfinite(alpha) and alpha > 1):
         raise ValueError(f"alpha: expected a number above 1, got {alpha!r}")
-    return net.check_layers(layers)
-
-
-def unchecked_dsd(
-    x: Tensor, net: Backbone, layers: tuple[str, ...], alpha: float, tile: int | None
-) -> dict[str, Tensor]:
-    """:func:`dsd` of pictures already checked: one network pass for each of the two scales."""
-    fine = feature_grams(x, net, layers, tile)
-    coarse = feature_grams(imresize(x, scale=1 / alpha), net, layers, tile)
-    return {layer: fine[layer] - coarse[layer] for layer in layers}
+    check_whole_number(windows, name="windows")
+    return layers

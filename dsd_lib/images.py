@@ -10,68 +10,10 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from dsd_lib.checks import check_images
+
 Decoded = TypeVar("Decoded")
 MAX_PIXELS = 80_000_000  # what load_image decodes at most unless told otherwise
-
-
-def check_images(
-    x: Tensor, *, name: str = "x", min_side: int = 1, why: str = "", check_range: bool = True
-) -> None:
-    """Raise a clear error unless ``x`` is a batch of RGB pictures ``(N, 3, H, W)`` in [0, 1].
-
-    ``min_side`` is the shortest side allowed; ``why`` ends the message when a picture is smaller.
-    ``check_range=False`` leaves out finiteness and range, which a training loop wants: its pictures
-    overshoot [0, 1] while they are being learned, and reading the values would stall a GPU.
-
-    Raises:
-        TypeError: not a tensor, or not of a real floating type.
-        ValueError: wrong rank, channels, size, or values.
-
-    >>> check_images(torch.rand(1, 3, 8, 8))
-    >>> check_images(255 * torch.ones(1, 3, 8, 8))
-    Traceback (most recent call last):
-    ...
-    ValueError: x: expected values in [0, 1], got [255, 255]; divide 8-bit values by 255
-    """
-    if not isinstance(x, Tensor):
-        hint = "; dsd_lib.image_from_array converts it" if isinstance(x, np.ndarray) else ""
-        raise TypeError(f"{name}: expected a torch.Tensor, got {type(x).__name__}{hint}")
-    if not x.is_floating_point():
-        hint = "; divide 8-bit values by 255" if x.dtype == torch.uint8 else ""
-        raise TypeError(f"{name}: expected a floating-point tensor, got {x.dtype}{hint}")
-    shape = tuple(x.shape)
-    if x.ndim != 4:
-        hint = "; add the batch axis with x[None]" if x.ndim == 3 else ""
-        raise ValueError(f"{name}: expected shape (N, 3, H, W), got {shape}{hint}")
-    if x.shape[1] != 3:
-        hint = "; channels come second: x.permute(0, 3, 1, 2)" if x.shape[3] == 3 else ""
-        raise ValueError(
-            f"{name}: expected 3 channels (RGB) in shape (N, 3, H, W), got {shape}{hint}"
-        )
-    if x.shape[0] == 0:
-        raise ValueError(f"{name}: expected at least one picture, got an empty batch {shape}")
-    if min(x.shape[2:]) < min_side:
-        raise ValueError(f"{name}: expected sides of at least {min_side} pixels, got {shape}{why}")
-    if check_range:
-        low, high = (v.item() for v in x.detach().aminmax())
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise ValueError(f"{name}: expected finite values, got NaN or infinity")
-        if low < 0 or high > 1:
-            hint = "divide 8-bit values by 255" if high > 2 else "bring them there, or clamp them"
-            raise ValueError(
-                f"{name}: expected values in [0, 1], got [{low:.4g}, {high:.4g}]; {hint}"
-            )
-
-
-def check_pair(x: Tensor, y: Tensor, *, min_side: int, why: str, check_range: bool) -> None:
-    """Raise unless ``x`` and ``y`` are two batches of pictures of one shape, type and device."""
-    check_images(x, name="x", min_side=min_side, why=why, check_range=check_range)
-    check_images(y, name="y", min_side=min_side, why=why, check_range=check_range)
-    for what in ("shape", "dtype", "device"):
-        a, b = getattr(x, what), getattr(y, what)
-        if a != b:
-            a, b = (tuple(v) if what == "shape" else v for v in (a, b))
-            raise ValueError(f"expected x and y of the same {what}, got {a} and {b}")
 
 
 def image_from_array(array: np.ndarray) -> Tensor:

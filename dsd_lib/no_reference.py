@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsd_lib.backbones import Backbone, load_backbone
+from dsd_lib.checks import check_images
 from dsd_lib.descriptor import dsd_norm
 from dsd_lib.files import read_safetensors, write_atomically
-from dsd_lib.images import check_images
 from dsd_lib.resize import imresize
 
 PSI_LAYERS = ("relu1_2", "relu2_1", "relu2_2", "relu3_1")  # section 3.5, from the authors' code

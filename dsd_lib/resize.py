@@ -48,7 +48,7 @@ def imresize(x: Tensor, scale: float | None = None, size: tuple[int, int] | None
     if scale is not None:
         if not (isinstance(scale, numbers.Real) and math.isfinite(scale) and scale > 0):
             raise ValueError(f"scale: expected a positive number, got {scale!r}")
-        size = (_output_side(height, scale), _output_side(width, scale))
+        size = (output_side(height, scale), output_side(width, scale))
         scales = (scale, scale)
     else:
         sides = size if isinstance(size, Sequence) else ()
@@ -61,7 +61,12 @@ def imresize(x: Tensor, scale: float | None = None, size: tuple[int, int] | None
         return rows @ x @ columns.T
 
 
-def _output_side(side: int, scale: float) -> int:
+def output_side(side: int, scale: float) -> int:
+    """The side to which ``imresize`` brings ``side`` at ``scale``: ``ceil(side * scale)``.
+
+    >>> output_side(9, 0.5)
+    5
+    """
     # Scales are not exact in binary: 50 * 0.14 is a little over 7, and must not give 8.
     return max(1, math.ceil(round(side * scale, 9)))
 

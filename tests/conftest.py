@@ -122,7 +122,7 @@ BAD_PICTURES = {  # what came: (the picture, the error, what its message must sa
     "empty batch": (
         torch.zeros(0, 3, 32, 32),
         ValueError,
-        r"expected at least one picture, got an empty batch \(0, 3, 32, 32\)",
+        r"expected at least one image, got an empty batch \(0, 3, 32, 32\)",
     ),
     "no pixels": (
         torch.zeros(1, 3, 0, 32),

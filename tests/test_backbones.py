@@ -349,12 +349,12 @@ def test_vgg19_without_torchvision(monkeypatch):
 
 @pytest.mark.parametrize("tile", [0, -1, 1.5, float("nan"), "16", (16, 16), True - 1])
 def test_bad_tiles(net, tile):
-    with pytest.raises(ValueError, match="tile: expected a positive whole number of pixels, got"):
+    with pytest.raises(ValueError, match="tile: expected a whole number of 1 or more pixels, got"):
         net.choose_tile(torch.rand(1, 3, 16, 16), tile)
 
 
 def test_tiles_are_chosen_above_a_size(net, monkeypatch):
-    monkeypatch.setattr(backbones, "LARGE_PICTURE", 100)
+    monkeypatch.setattr(backbones, "LARGE_IMAGE", 100)
     assert net.choose_tile(torch.rand(1, 3, 10, 10), None) is None
     assert net.choose_tile(torch.rand(1, 3, 10, 11), None) == backbones.TILE
     assert net.choose_tile(torch.rand(1, 3, 10, 11), 7) == 7

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import dsd_lib as dsd
@@ -104,6 +104,92 @@ def test_a_float64_network_gives_float64(net, pair):
     torch.testing.assert_close(norm.float(), dsd.dsd_norm(pair[0], net, LAYERS), rtol=1e-4, atol=0)
 
 
+# Windows
+
+
+@pytest.mark.parametrize("alpha", [2, 3])
+@pytest.mark.parametrize("windows", [2, 3, 4])
+def test_windows_are_the_grams_of_crops_of_the_maps(net, pair, windows, alpha):
+    x = pair[0][:, :, :45, :47]  # windows that do not divide the sides
+    ours = dsd.dsd(x, net, LAYERS, alpha, windows=windows)
+    scales = [net(z, LAYERS, check_range=False) for z in (x, dsd.imresize(x, scale=1 / alpha))]
+    for layer in LAYERS:
+        c = scales[0][layer].shape[1]
+        assert ours[layer].shape == (2, windows**2, c, c)
+        for i in range(windows):
+            for j in range(windows):
+                crops = []
+                for maps in scales:
+                    h, w = maps[layer].shape[2:]
+                    top, bottom = (math.floor(k * h / windows + 0.5) for k in (i, i + 1))
+                    left, right = (math.floor(k * w / windows + 0.5) for k in (j, j + 1))
+                    crops.append(dsd.gram_matrix(maps[layer][:, :, top:bottom, left:right]))
+                part = ours[layer][:, i * windows + j]
+                torch.testing.assert_close(part, crops[0] - crops[1], rtol=1e-5, atol=1e-7)
+
+
+def test_the_norm_of_windows_is_the_mean_over_them(net, pair):
+    matrices = dsd.dsd(pair[0], net, LAYERS, windows=3)
+    each = [[matrices[k][n].abs().mean(dim=(1, 2)).mean() for k in LAYERS] for n in range(2)]
+    norm = dsd.dsd_norm(pair[0], net, LAYERS, windows=3)
+    assert norm.shape == (2, 2)
+    torch.testing.assert_close(norm, torch.tensor(each))
+
+
+def test_windows_say_where_the_texture_is(net):
+    """An image whose left half is flat: only the windows on the right are dissimilar."""
+    x = torch.rand(1, 3, 64, 64)
+    x[..., :32] = 0.5
+    norms = dsd.dsd(x, net, ["relu1_2"], windows=4)["relu1_2"].abs().mean(dim=(2, 3)).view(4, 4)
+    assert norms[:, 3].min() > 5 * norms[1:3, 1].max()
+
+
+def test_gradcheck_of_windows(net):
+    net = copy.deepcopy(net).double()
+    x = torch.rand(1, 3, 9, 11, dtype=torch.float64).requires_grad_()
+    options = {"windows": 3, "check_range": False}
+    assert torch.autograd.gradcheck(
+        lambda x: dsd.dsd(x, net, ["relu1_2"], **options)["relu1_2"], x, fast_mode=True
+    )
+
+
+@given(
+    st.tuples(st.integers(20, 50), st.integers(20, 50)),
+    st.integers(9, 60),
+    st.integers(2, 5),
+    st.sampled_from([("relu1_1",), ("relu2_1", "pool1"), ("relu1_2", "relu3_1")]),
+)
+@settings(max_examples=15)
+def test_windows_of_tiles_are_those_of_the_whole_image(net, sides, tile, windows, layers):
+    min_side, _ = net.min_side(layers, 2, windows)
+    x = torch.rand(1, 3, *(max(side, min_side) for side in sides))
+    whole = dsd.dsd(x, net, layers, windows=windows)
+    tiled = dsd.dsd(x, net, layers, windows=windows, tile=tile)
+    assert all(close(tiled[layer], whole[layer]) for layer in layers)
+
+
+@pytest.mark.parametrize("windows", [0, -1, 1.5, "2", None, (2, 2)])
+@pytest.mark.parametrize("function", [dsd.dsd, dsd.dsd_norm])
+def test_bad_windows(net, function, windows):
+    got = re.escape(repr(windows))
+    with pytest.raises(
+        ValueError, match=f"windows: expected a whole number of 1 or more, got {got}"
+    ):
+        function(torch.rand(1, 3, 16, 16), net, LAYERS, windows=windows)
+
+
+@pytest.mark.parametrize("alpha", [2, 5 / 3, 3])
+@pytest.mark.parametrize("windows", [2, 5])
+def test_the_smallest_image_of_windows(net, windows, alpha):
+    side, _ = net.min_side(("relu2_1",), alpha, windows)
+    x = torch.rand(1, 3, side, side + 1)
+    assert dsd.dsd_norm(x, net, ["relu2_1"], alpha, windows=windows).isfinite().all()
+    with pytest.raises(
+        ValueError, match=f"sides of at least {side} pixels.* with {windows} × {windows} windows"
+    ):
+        dsd.dsd(x[:, :, 1:], net, ["relu2_1"], alpha, windows=windows)
+
+
 # Tiles
 
 
@@ -162,7 +248,7 @@ def test_large_pictures_are_tiled_without_being_asked(net, monkeypatch):
     hook = net.stages["conv1_1"].register_forward_hook(
         lambda stage, args, output: sizes.append(tuple(output.shape[2:]))
     )
-    monkeypatch.setattr(backbones, "LARGE_PICTURE", 1000)  # x has 2000 pixels, x↓2 has 500
+    monkeypatch.setattr(backbones, "LARGE_IMAGE", 1000)  # x has 2000 pixels, x↓2 has 500
     monkeypatch.setattr(backbones, "TILE", 16)
     try:
         torch.testing.assert_close(dsd.dsd_norm(x, net, LAYERS), whole, rtol=1e-5, atol=0)
@@ -199,7 +285,9 @@ def test_bad_layers(net, options):
 
 
 def test_bad_tiles(net):
-    with pytest.raises(ValueError, match="tile: expected a positive whole number of pixels, got 0"):
+    with pytest.raises(
+        ValueError, match="tile: expected a whole number of 1 or more pixels, got 0"
+    ):
         dsd.dsd(torch.rand(1, 3, 16, 16), net, LAYERS, tile=0)
 
 
@@ -223,14 +311,21 @@ def test_the_smallest_picture(net, layer, alpha):
         dsd.dsd_norm(wide[:, :, 1:], net, [layer], alpha)
 
 
-@given(st.integers(2, 200), st.integers(1, 60))
-def test_the_smallest_side_is_the_smallest_for_any_alpha(net, p, q):
+@given(st.integers(1, 200), st.integers(1, 60), st.integers(1, 4))
+@example(2, 3, 1)  # 1 + 2/3 is a little under 5/3: relu5_1 needs 25 pixels, not 26
+def test_the_smallest_side_is_the_smallest_for_any_alpha(net, p, q, windows):
     alpha = 1 + p / q
     for layer in ("relu1_2", "relu3_1", "relu5_1", "pool5"):
-        stride, (side, _) = net.stride(layer), net.min_side((layer,), alpha)
+        needed, (side, _) = net.stride(layer) * windows, net.min_side((layer,), alpha, windows)
 
-        def reaches(side, stride=stride):
+        def reaches(side, needed=needed):
             small = dsd.imresize(torch.zeros(1, 1, max(side, 1), 1), scale=1 / alpha)
-            return side >= stride and small.shape[2] >= stride
+            return side >= needed and small.shape[2] >= needed
 
         assert reaches(side) and not reaches(side - 1)
+
+
+def test_no_network(net):
+    for function in (dsd.dsd, dsd.dsd_norm):
+        with pytest.raises(TypeError, match=r"net: expected a Backbone, .* got NoneType"):
+            function(torch.rand(1, 3, 16, 16), None)

@@ -1,5 +1,7 @@
 """Gram matrices of maps and of patches."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsd_lib import gram_matrix, patch_gram
+from dsd_lib.gram import window_edges, window_grams
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 9), st.integers(1, 9))
 
@@ -59,7 +62,7 @@ def test_its_trace_is_the_mean_square_of_the_map(shape):
 
 @given(st.tuples(st.integers(1, 40), st.integers(1, 40)))
 def test_a_constant_map_has_the_same_at_every_size(sides):
-    values = torch.tensor([0.5, -2.0, 3.0]).view(1, 3, 1, 1)
+    values = torch.tensor([0.5, -2.0, 3.0], dtype=torch.float64).view(1, 3, 1, 1)
     torch.testing.assert_close(gram_matrix(values.expand(1, 3, *sides)), gram_matrix(values))
 
 
@@ -98,6 +101,67 @@ def test_gradcheck():
     f = feature_map(2, 3, 4, 5).requires_grad_()
     assert torch.autograd.gradcheck(gram_matrix, f, fast_mode=True)
     assert torch.autograd.gradcheck(lambda f: patch_gram(f, 2), f, fast_mode=True)
+
+
+# Windows
+
+
+@given(SHAPES, st.integers(1, 9))
+def test_windows_are_the_grams_of_crops_row_by_row(shape, windows):
+    windows = min(windows, *shape[2:])
+    f = feature_map(*shape)
+    grams = window_grams(f, windows)
+    if windows == 1:
+        assert torch.equal(grams, gram_matrix(f))
+        return
+    rows, columns = (window_edges(side, windows) for side in shape[2:])
+    crops = [
+        gram_matrix(f[:, :, rows[i] : rows[i + 1], columns[j] : columns[j + 1]])
+        for i in range(windows)
+        for j in range(windows)
+    ]
+    assert grams.shape == (shape[0], windows**2, shape[1], shape[1])
+    torch.testing.assert_close(grams, torch.stack(crops, dim=1))
+
+
+@given(st.integers(1, 300), st.integers(1, 40))
+def test_windows_cover_the_side_at_equal_fractions_of_it(side, windows):
+    windows = min(side, windows)
+    edges = window_edges(side, windows)
+    assert (edges[0], edges[-1], len(edges)) == (0, side, windows + 1)
+    assert all(low < high for low, high in itertools.pairwise(edges))  # none is empty
+    assert all(abs(edge - i * side / windows) <= 0.5 for i, edge in enumerate(edges))
+
+
+def test_windows_of_equal_size_average_to_the_gram_of_the_whole():
+    f = feature_map(2, 5, 12, 8)
+    torch.testing.assert_close(window_grams(f, 4).mean(dim=1), gram_matrix(f))
+
+
+def test_windows_of_a_periodic_map_are_all_the_same():
+    f = feature_map(1, 4, 3, 5).repeat(1, 1, 4, 4)
+    torch.testing.assert_close(window_grams(f, 4), gram_matrix(f)[:, None].expand(1, 16, 4, 4))
+
+
+@given(st.tuples(st.integers(7, 40), st.integers(7, 40)), st.integers(2, 7))
+def test_windows_of_a_constant_map_are_those_of_a_point(sides, windows):
+    values = torch.tensor([0.5, -2.0, 3.0], dtype=torch.float64).view(1, 3, 1, 1)
+    grams = window_grams(values.expand(1, 3, *sides), windows)
+    torch.testing.assert_close(grams, gram_matrix(values)[:, None].expand_as(grams))
+
+
+def test_gradcheck_of_windows():
+    f = feature_map(2, 3, 5, 7).requires_grad_()
+    assert torch.autograd.gradcheck(lambda f: window_grams(f, 3), f, fast_mode=True)
+
+
+@pytest.mark.parametrize("windows", [0, -1, 6, 1.5, "2", None, True])
+def test_bad_windows(windows):
+    with pytest.raises(ValueError, match="windows: expected a whole number from 1 to 5, got"):
+        window_grams(feature_map(1, 2, 5, 7), windows)
+
+
+# Patches
 
 
 @given(st.integers(1, 4), st.integers(4, 9), st.integers(4, 9))

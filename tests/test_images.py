@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import dsd_lib as dsd
-from dsd_lib.images import check_images, check_pair
+from dsd_lib.checks import check_images, check_pair
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))
 

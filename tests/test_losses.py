@@ -157,6 +157,41 @@ def test_contextual_is_never_below_zero(net):
     assert dsd.contextual_distance(x, 1 - x, net).item() == 0
 
 
+@pytest.mark.parametrize("windows", [2, 3])
+def test_windows_average_over_the_crops_of_the_maps(net, pair, windows):
+    def edges(side):
+        return [int(i * side / windows + 0.5) for i in range(windows + 1)]
+
+    def grams(z):
+        f = maps(net, z, "relu2_1")
+        rows, columns = (edges(side) for side in f.shape[2:])
+        return torch.stack(
+            [
+                dsd.gram_matrix(f[:, :, rows[i] : rows[i + 1], columns[j] : columns[j + 1]])
+                for i in range(windows)
+                for j in range(windows)
+            ]
+        )  # (windows², N, C, C)
+
+    def mean(a, b):
+        return (a - b).abs().mean(dim=(0, 2, 3)).float()
+
+    x, y = (z[:, :, :46, :] for z in pair)
+    fine, coarse = [grams(z) for z in (x, y)], [grams(dsd.imresize(z, scale=0.5)) for z in (x, y)]
+    for distance, expected in (
+        (dsd.style_distance, mean(*fine)),
+        (dsd.multiscale_style_distance, mean(*fine) + mean(*coarse)),
+        (dsd.dsd_distance, mean(fine[0] - coarse[0], fine[1] - coarse[1])),
+    ):
+        ours = distance(x, y, net, ["relu2_1"], windows=windows)
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("distance", TILED)
+def test_one_window_is_the_papers_distance_exactly(net, pair, distance):
+    assert torch.equal(distance(*pair, net, windows=1), distance(*pair, net))
+
+
 # Modules
 
 
@@ -173,9 +208,9 @@ def test_function_equals_module_with_every_reduction(net, pair, distance, module
     ("name", "options"),
     [
         ("perceptual", {}),
-        ("style", {"tile": 32}),
-        ("multiscale style", {"alpha": 4, "tile": 32}),
-        ("dsd", {"alpha": 4, "tile": 32}),
+        ("style", {"windows": 2, "tile": 32}),
+        ("multiscale style", {"alpha": 4, "windows": 2, "tile": 32}),
+        ("dsd", {"alpha": 4, "windows": 2, "tile": 32}),
         ("projected", {}),
         ("contextual", {"bandwidth": 0.1}),
     ],
@@ -262,6 +297,18 @@ def test_gradcheck(net, name):
     )
 
 
+@pytest.mark.parametrize("name", ["style", "multiscale style", "dsd"])
+def test_gradcheck_of_windows(net, name):
+    net = copy.deepcopy(net).double()
+    x, y = torch.rand(2, 1, 3, 7, 9, dtype=torch.float64)
+    x.requires_grad_()
+    distance, _ = PAIRS[name]
+    options = {"windows": 3, "check_range": False}
+    assert torch.autograd.gradcheck(
+        lambda x: distance(x, y, net, ["relu1_2"], **options), x, fast_mode=True
+    )
+
+
 def test_a_few_steps_bring_the_fingerprints_together(net, pair):
     x, target = pair[1][:1].clone().requires_grad_(), pair[0][:1]
     loss = dsd.DSDLoss(net, ["relu2_1"], check_range=False)
@@ -293,8 +340,10 @@ def test_tiles_give_the_whole_pictures_distance(net, pictures, distance, sides, 
     x, y = (
         pictures[name][:, :, 60 : 60 + sides[0], 40 : 40 + sides[1]] for name in ("temple", "cat")
     )
-    tiled = distance(x, y, net, layers, tile=tile)
-    torch.testing.assert_close(tiled, distance(x, y, net, layers), rtol=1e-5, atol=0)
+    for windows in (1, 2) if min(sides) >= net.min_side(layers, 2, 2)[0] else (1,):
+        tiled = distance(x, y, net, layers, windows=windows, tile=tile)
+        whole = distance(x, y, net, layers, windows=windows)
+        torch.testing.assert_close(tiled, whole, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("distance", TILED)
@@ -305,7 +354,7 @@ def test_large_pictures_are_tiled_and_described_one_by_one(net, pair, monkeypatc
         lambda stage, args, output: sizes.append(tuple(output.shape))
     )
     for module in (backbones, losses):
-        monkeypatch.setattr(module, "LARGE_PICTURE", 1000)  # the pair has 2304 pixels each
+        monkeypatch.setattr(module, "LARGE_IMAGE", 1000)  # the pair has 2304 pixels each
     monkeypatch.setattr(backbones, "TILE", 24)
     try:
         torch.testing.assert_close(distance(*pair, net, ["relu2_1"]), whole, rtol=1e-5, atol=0)
@@ -380,9 +429,32 @@ def test_bad_alphas(net, pair, distance, alpha):
 
 
 @pytest.mark.parametrize("distance", TILED)
+@pytest.mark.parametrize("windows", [0, -1, 1.5])
+def test_bad_windows(net, pair, distance, windows):
+    with pytest.raises(ValueError, match=f"windows: expected a whole number .*, got {windows}"):
+        distance(*pair, net, SHALLOW, windows=windows)
+
+
+@pytest.mark.parametrize("distance", TILED)
+def test_more_windows_than_positions(net, pair, distance):
+    with pytest.raises(ValueError, match=r"sides of at least \d+ pixels.* with 30 × 30 windows"):
+        distance(*pair, net, SHALLOW, windows=30)
+
+
+@each_pair
+def test_no_network(pair, distance, module):
+    with pytest.raises(TypeError, match=r"net: expected a Backbone, .* got NoneType"):
+        distance(*pair, None)
+    with pytest.raises(TypeError, match=r"net: expected a Backbone, .* got NoneType"):
+        module(None)
+
+
+@pytest.mark.parametrize("distance", TILED)
 @pytest.mark.parametrize("tile", [0, -1, 1.5])
 def test_bad_tiles(net, pair, distance, tile):
-    with pytest.raises(ValueError, match=f"tile: expected a positive whole number .*, got {tile}"):
+    with pytest.raises(
+        ValueError, match=f"tile: expected a whole number of 1 or more pixels, got {tile}"
+    ):
         distance(*pair, net, SHALLOW, tile=tile)
 
 

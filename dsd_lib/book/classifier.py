@@ -24,7 +24,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from dsd_lib.book.plots import DPI, OKABE_ITO
-from dsd_lib.images import check_images, to_array
+from dsd_lib.checks import check_images
+from dsd_lib.images import to_array
 from dsd_lib.resize import imresize
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

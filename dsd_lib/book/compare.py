@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from dsd_lib.book.component import Html, component, data_uri, inline, whole_zoom
-from dsd_lib.images import check_images
+from dsd_lib.checks import check_images
 
 
 def show_images(

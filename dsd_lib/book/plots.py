@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dsd_lib.images import check_images, to_array
+from dsd_lib.checks import check_images
+from dsd_lib.images import to_array
 
 # Okabe and Ito's palette, which color-blind readers can tell apart.
 OKABE_ITO = {

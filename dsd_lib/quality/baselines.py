@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dsd_lib.checks import check_pair
 from dsd_lib.gram import full_precision
-from dsd_lib.images import check_pair
 
 _WINDOW = 11  # pixels; SSIM's Gaussian window with a standard deviation of 1.5
 _MS_SSIM_SIDE = 176  # pixels; below, the window does not fit into the fifth scale

@@ -11,7 +11,7 @@ import numbers
 import torch
 from torch import Tensor
 
-from dsd_lib.images import check_pair
+from dsd_lib.checks import check_pair
 from dsd_lib.quality.baselines import luma
 
 _SPACING = 16  # bins between two grid frequencies; a block's side is that many times the factor

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dsd_lib.images import check_images
+from dsd_lib.checks import check_images
 from dsd_lib.resize import imresize
 
 BLOCK = 96  # pixels, NIQE's blocks

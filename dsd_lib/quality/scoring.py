@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from dsd_lib.backbones import Backbone, load_backbone
-from dsd_lib.images import check_images, load_image
+from dsd_lib.checks import check_images
+from dsd_lib.images import load_image
 from dsd_lib.quality.measures import FULL_REFERENCE, NO_REFERENCE, Measure, Prepared, find
 from dsd_lib.quality.rated_sets import list_pictures
 

@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from dsd_lib.images import check_images, image_from_array, to_array
+from dsd_lib.checks import check_images
+from dsd_lib.images import image_from_array, to_array
 from dsd_lib.quality.rated_sets import data_folder
 from dsd_lib.resize import imresize
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dsd_lib.checks import check_images
 from dsd_lib.files import read_safetensors, write_atomically
-from dsd_lib.images import check_images
 
 SCALES = (1, 2, 4)
 UPSAMPLING = ("shuffle", "resize")

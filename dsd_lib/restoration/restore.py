@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsd_lib.images import check_images
+from dsd_lib.checks import check_images
 from dsd_lib.resize import imresize
 from dsd_lib.restoration.networks import XSRResNet, load_network
 from dsd_lib.restoration.picture_files import (

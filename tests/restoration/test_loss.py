@@ -1,4 +1,4 @@
-"""Eq. 6 from one pass a scale: equal to its terms taken apart, in value, gradient and precision."""
+"""Eq. (6): equal to its terms taken apart, in value, gradient and precision."""
 
 import copy
 import math
@@ -7,8 +7,7 @@ import pytest
 import torch
 
 import dsd_lib as dsd
-from dsd_lib.losses import RestorationLoss
-from dsd_lib.shared_pass import shared_pass
+from dsd_lib.restoration.loss import RestorationLoss
 
 DISTANCES = {
     "dsd": dsd.dsd_distance,
@@ -32,7 +31,7 @@ def batch(pair):
     return prediction.requires_grad_(), target
 
 
-def plainly(net, distribution, prediction, target, layers=None, alpha=2):
+def plainly(net, distribution, prediction, target, layers=None, **options):
     """The terms by the public functions, each with its own passes."""
     terms = {
         "reconstruction": (prediction - target).abs().mean(),
@@ -40,7 +39,6 @@ def plainly(net, distribution, prediction, target, layers=None, alpha=2):
         "distribution": torch.zeros(()),
     }
     if distribution is not None:
-        options = {"alpha": alpha} if distribution in SCALED else {}
         distance = DISTANCES[distribution]
         layers = layers or ("relu2_1", "relu2_2", "relu3_1")
         terms["distribution"] = distance(
@@ -85,7 +83,7 @@ def test_it_is_the_sum_of_the_public_functions(net, batch, distribution):
 def test_other_layers_and_scales(net, batch, distribution, layers, alpha):
     prediction, target = batch
     loss = RestorationLoss(net, distribution, layers=layers, alpha=alpha, weights=WEIGHTS)
-    expected = plainly(net, distribution, prediction, target, layers, alpha)["total"]
+    expected = plainly(net, distribution, prediction, target, layers, alpha=alpha)["total"]
     ours = loss(prediction, target)["total"]
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=0)
     (gradient,) = torch.autograd.grad(ours, prediction)
@@ -94,17 +92,33 @@ def test_other_layers_and_scales(net, batch, distribution, layers, alpha):
 
 
 @pytest.mark.parametrize("distribution", [*DISTANCES, None])
-def test_one_pass_a_scale(net, batch, distribution):
+def test_one_pass_a_scale_serves_both_terms(net, batch, distribution):
     prediction, target = batch
     loss = RestorationLoss(net, distribution)
     passes, handle = counted(net)
     with handle:
         loss(prediction, target)["total"].backward()
     sides = [49, 25] if distribution in SCALED else [49]
-    assert [(count, side) for count, side, _ in passes] == [(4, side) for side in sides]
+    assert [(count, side) for count, side, _ in passes] == [(2, side) for side in 2 * sides]
     assert "conv5_3" in passes[0][2]
-    if len(passes) == 2:  # the small pictures go no deeper than the distribution's layers
+    if distribution in SCALED:  # the small images go no deeper than the distribution's layers
         assert passes[1][2][-1] == "relu3_1"
+
+
+@pytest.mark.parametrize("windows", [2, 3])
+@pytest.mark.parametrize("distribution", ["dsd", "style", "multiscale_style"])
+def test_windows_are_those_of_the_public_functions(net, batch, distribution, windows):
+    prediction, target = batch
+    loss = RestorationLoss(net, distribution, windows=windows, weights=WEIGHTS)
+    ours = loss(prediction, target)
+    expected = plainly(net, distribution, prediction, target, windows=windows)
+    torch.testing.assert_close(ours["distribution"], expected["distribution"], rtol=1e-5, atol=0)
+    whole = RestorationLoss(net, distribution)(prediction, target)["distribution"]
+    assert abs(ours["distribution"] - whole) > 0.01 * whole
+    (gradient,) = torch.autograd.grad(ours["total"], prediction)
+    (by_parts,) = torch.autograd.grad(expected["total"], prediction)
+    assert (gradient - by_parts).norm() <= 1e-4 * by_parts.norm()
+    assert f"windows={windows}" in repr(loss)
 
 
 def test_gradient_is_that_of_finite_differences(net, batch):
@@ -129,8 +143,6 @@ def test_the_target_carries_no_graph(net, batch, distribution):
     target = target.clone().requires_grad_()
     RestorationLoss(net, distribution)(prediction, target)["total"].backward()
     assert target.grad is None and prediction.grad.abs().sum() > 0
-    learned, fixed = shared_pass(net, torch.cat([prediction, target]), 2, ["relu2_1"])
-    assert learned["relu2_1"].requires_grad and not fixed["relu2_1"].requires_grad
 
 
 def test_without_a_prediction_to_learn_there_is_no_graph(net, batch):
@@ -217,10 +229,10 @@ def test_a_term_of_weight_zero_is_not_computed(net, batch):
         assert terms["perceptual"] == terms["distribution"] == 0
         torch.testing.assert_close(terms["total"], 2 * (prediction - target).abs().mean())
         RestorationLoss(net, "dsd", weights=(1, 0, 1))(prediction, target)
-        assert len(passes) == 2 and all("conv5_3" not in layers for *_, layers in passes)
+        assert len(passes) == 4 and all("conv5_3" not in layers for *_, layers in passes)
         passes.clear()
         RestorationLoss(net, "dsd", weights=(1, 1, 0))(prediction, target)
-        assert len(passes) == 1
+        assert len(passes) == 2
 
 
 @each
@@ -247,7 +259,7 @@ def test_calibrate_refuses_what_gives_no_weight(net, batch):
     loss = RestorationLoss(net, weights=WEIGHTS)
     with pytest.raises(ValueError, match="pairs: expected at least one"):
         loss.calibrate([])
-    with pytest.raises(ValueError, match="perceptual term is 0 on average over 2 pictures"):
+    with pytest.raises(ValueError, match="perceptual term is 0 on average over 2 images"):
         loss.calibrate([(target, target)])
     with pytest.raises(ValueError, match="perceptual term is nan"):
         loss.calibrate([(prediction * math.nan, target)])
@@ -278,6 +290,14 @@ def test_options_are_checked(net):
         RestorationLoss(net, alpha=1)
     with pytest.raises(ValueError, match="bandwidth: expected a number above 0"):
         RestorationLoss(net, "contextual", bandwidth=0)
+    for windows in (0, 1.5, None):
+        with pytest.raises(ValueError, match="windows: expected a whole number of 1 or more, got"):
+            RestorationLoss(net, windows=windows)
+    for distribution in ("contextual", "projected_distribution", None):
+        with pytest.raises(ValueError, match=r"windows: expected 1 for distribution=.* got 2"):
+            RestorationLoss(net, distribution, windows=2)
+    with pytest.raises(TypeError, match=r"net: expected a Backbone, .* got NoneType"):
+        RestorationLoss(None)
     assert "distribution='style'" in repr(RestorationLoss(net, "style"))
 
 
@@ -296,43 +316,9 @@ def test_pictures_are_checked(net, batch):
     with pytest.raises(ValueError, match=r"at least 31 pixels.*to reach relu5_1 at alpha=2"):
         deep(prediction[:, :, :30], target[:, :, :30])
     deep(prediction[:, :, :31], target[:, :, :31])
-
-
-def test_second_derivatives_are_refused_not_wrong(net, batch):
-    prediction, target = batch
-    total = RestorationLoss(net)(prediction, target)["total"]
-    (gradient,) = torch.autograd.grad(total, prediction, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
-
-
-# The shared pass
-
-
-@pytest.mark.parametrize("sides", [(16, 16), (37, 22), (33, 50)])
-def test_shared_pass_at_every_kind_of_layer(net, sides):
-    layers = ("conv1_1", "relu1_1", "pool1", "conv2_2", "relu2_2", "pool3", "relu4_1", "conv5_3")
-    both = torch.rand(5, 3, *sides).requires_grad_()  # three learned, two fixed: halves may differ
-    learned, fixed = shared_pass(net, both, 3, layers)
-    expected = net(both, layers)
-    for layer in layers:
-        torch.testing.assert_close(learned[layer], expected[layer][:3])
-        torch.testing.assert_close(fixed[layer], expected[layer][3:])
-    way = {layer: torch.randn_like(f) for layer, f in learned.items()}
-    ours = sum((learned[k] * way[k]).sum() / way[k].norm() for k in layers)
-    plain = sum((expected[k][:3] * way[k]).sum() / way[k].norm() for k in layers)
-    (gradient,) = torch.autograd.grad(ours, both)
-    (by_autograd,) = torch.autograd.grad(plain, both)
-    assert (gradient - by_autograd).norm() <= 1e-5 * by_autograd.norm()
-    assert (gradient[3:] == 0).all()
-
-
-def test_shared_pass_follows_only_what_is_used(net):
-    both = torch.rand(2, 3, 32, 32).requires_grad_()
-    learned, _ = shared_pass(net, both, 1, ["relu1_1", "conv5_3"])
-    (gradient,) = torch.autograd.grad(learned["relu1_1"].sum(), both)
-    (expected,) = torch.autograd.grad(net(both, ["relu1_1"])["relu1_1"][:1].sum(), both)
-    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-6)
+    local = RestorationLoss(net, windows=8, weights=(1, 0, 1))
+    with pytest.raises(ValueError, match=r"at least 63 pixels.* alpha=2 with 8 × 8 windows"):
+        local(prediction, target)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

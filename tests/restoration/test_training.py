@@ -552,7 +552,7 @@ def test_a_batch_that_processes_cannot_share(crops, tmp_path):
 
 def test_bfloat16_is_near_to_float32(crops, tmp_path, net):
     """Convolutions in bfloat16; weights stay in float32, and a resumed run is exact as well."""
-    loss = dsd.losses.RestorationLoss(net, "dsd", layers=["relu1_2"])
+    loss = dsd.RestorationLoss(net, "dsd", layers=["relu1_2"])
     loss.net = dsd.load_backbone()
     loss.net.last_conv = "conv2_1"  # shallow: pictures are small
     totals = {}
