@@ -8,7 +8,6 @@ where torchvision can download it and EfficientNet-Lite0 elsewhere; ``--network`
 """
 
 import argparse
-import time
 from collections.abc import Callable, Iterator, Sequence
 from statistics import NormalDist
 
@@ -179,7 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", choices=("vgg19", "efficientnet-lite0"))
     network = parser.parse_args().network
-    started = time.time()
+    started = results.begin()
     folder = data_folder("imagenette")
     files = [f for wnid in LABELS for f in list_pictures(folder / wnid)]
     labels = np.array([LABELS[f.parent.name] for f in files])

@@ -13,7 +13,6 @@ the paper's network, where torchvision can get it, and adds ``_vgg19`` to the na
 
 import argparse
 import io
-import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -23,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import dsd_lib as dsd
-from data_scripts.shared.results import RESULTS, rounded, write_result
+from data_scripts.shared.results import RESULTS, begin, rounded, write_result
 from dsd_lib.book import plots
 from dsd_lib.files import write_atomically
 from dsd_lib.quality.rated_sets import data_folder, list_pictures
@@ -193,7 +192,7 @@ def main() -> None:
     parser.add_argument("data", choices=DATA)
     parser.add_argument("--network", choices=("vgg16", "vgg19"), default="vgg16")
     args = parser.parse_args()
-    started = time.time()
+    started = begin()
     net = dsd.load_backbone(args.network)
     folder = data_folder(args.data)
     files = list_pictures(folder)

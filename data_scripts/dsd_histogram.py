@@ -11,7 +11,6 @@ often a spoiled photo is farther from it than the clean one. Writes
 
 import argparse
 import io
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 import dsd_lib as dsd
-from data_scripts.shared.results import RESULTS, rounded, write_result
+from data_scripts.shared.results import RESULTS, begin, rounded, write_result
 from dsd_lib.quality.rated_sets import data_folder, list_pictures
 
 LAYERS = ("relu1_2", "relu2_1", "relu2_2", "relu3_1")
@@ -207,7 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the result")
     args = parser.parse_args()
-    started = time.time()
+    started = begin()
     write_result(
         "dsd_histogram_bsds500",
         run(data_folder("bsds500"), dsd.load_backbone("vgg16")),

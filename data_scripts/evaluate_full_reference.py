@@ -16,7 +16,6 @@ import hashlib
 import inspect
 import json
 import math
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -350,7 +349,7 @@ def compare_dequantized(values: dict, changed: dict) -> dict[str, list[float]]:
 
 def evaluate(name: str, draws: int) -> None:
     """Measure one data set and write its result."""
-    started = time.time()
+    started = results.begin()
     folder = rated_sets.data_folder(name)
     rated_set = getattr(rated_sets, f"read_{name}")(folder)
     groups = versions(rated_set)

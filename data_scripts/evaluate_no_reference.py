@@ -15,7 +15,6 @@ measures starts anew. ``--prepare`` stops before ψ.
 import argparse
 import hashlib
 import inspect
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -395,7 +394,7 @@ def analyze(
 
 def evaluate(name: str, draws: int, prepare: bool) -> None:
     """Measure one data set and write its result."""
-    started = time.time()
+    started = results.begin()
     folder = rated_sets.data_folder(name)
     rated_set = getattr(rated_sets, f"read_{name}")(folder)
     pictures = all_pictures(rated_set)

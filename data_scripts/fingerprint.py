@@ -13,7 +13,6 @@ pictures only. Nothing is drawn at random: each path starts at the content pictu
 import argparse
 import io
 import math
-import time
 
 import torch
 from PIL import Image
@@ -21,7 +20,7 @@ from torch import Tensor
 
 import dsd_lib as dsd
 from data_scripts.dsd_extremes import looks, luma, smoothed
-from data_scripts.shared.results import RESULTS, rounded, write_result
+from data_scripts.shared.results import RESULTS, begin, rounded, write_result
 from dsd_lib.descriptor import DEFAULT_LAYERS
 from dsd_lib.files import write_atomically
 
@@ -203,7 +202,7 @@ def sheet(rows: list[list[Tensor]]) -> bytes:
 def main() -> None:
     """Run both objectives on every pair."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    started = time.time()
+    started = begin()
     net = dsd.load_backbone("vgg16")
     out, finals, path = {}, [], None
     for name, (content, reference) in pairs().items():

@@ -8,7 +8,6 @@ window screen), and how large the perceptual and the DSD loss of super-resolved 
 under the library's division by C·H·W; division by H·W multiplies a layer's values by its C.
 """
 
-import time
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import dsd_lib as dsd
-from data_scripts.shared.results import write_result
+from data_scripts.shared.results import begin, write_result
 from dsd_lib.quality.rated_sets import data_folder, list_pictures
 
 LAYER = "relu3_1"
@@ -83,7 +82,7 @@ def loss_sizes(net: dsd.Backbone) -> dict[str, dict[str, float]]:
 @torch.no_grad()
 def main() -> None:
     """Measure everything."""
-    started = time.time()
+    started = begin()
     net = dsd.load_backbone("vgg16")
     single = {}
     for name in CLASSES:

@@ -22,7 +22,6 @@ bfloat16, whatever is measured in float32.
 
 import argparse
 import io
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -35,7 +34,7 @@ import dsd_lib as dsd
 from data_scripts.dsd_extremes import looks
 from data_scripts.dsd_histogram import ALPHAS, LAYERS, norms
 from data_scripts.fingerprint import finest
-from data_scripts.shared.results import RESULTS, rounded, write_result
+from data_scripts.shared.results import RESULTS, begin, rounded, write_result
 from dsd_lib.files import write_atomically
 from dsd_lib.quality.baselines import psnr, shift_tolerant_lpips
 from dsd_lib.quality.natural_scenes import niqe
@@ -339,7 +338,7 @@ def main() -> None:
     parser.add_argument("what", choices=("standing", "path", "levels"))
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the results")
     args = parser.parse_args()
-    started = time.time()
+    started = begin()
     folder = data_folder("sr_outputs")
     names = [f.stem for f in list_pictures(folder / "HR")]
     net = dsd.load_backbone("vgg16")

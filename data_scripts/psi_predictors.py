@@ -11,7 +11,6 @@ The crops are those of the ``laptop`` runs of ``data_scripts.train_psi``; made a
 
 import argparse
 import json
-import time
 from pathlib import Path
 
 import torch
@@ -148,7 +147,7 @@ def measure(alpha: int, pool: dict[str, Tensor], crops: Tensor, net: dsd.Backbon
 def main() -> None:
     """Measure for both alphas."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    started = time.time()
+    started = results.begin()
     net = dsd.load_backbone("vgg16")
     val = list_pictures(data_folder("bsds500") / "val")
     crops = central_crops(val)

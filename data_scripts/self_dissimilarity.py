@@ -11,7 +11,6 @@ the bootstrap behind the error bars.
 """
 
 import argparse
-import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
@@ -309,7 +308,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=DATA)
     data = parser.parse_args().data
-    started = time.time()
+    started = results.begin()
     files = list_pictures(data_folder(data))
     names, classes = np.unique([f.parent.name for f in files], return_inverse=True)
     photos = tqdm((central(dsd.load_image(f)) for f in files), total=len(files))

@@ -8,7 +8,6 @@ reference or a depth, the reference first). Needs the embedded pictures only, an
 """
 
 import io
-import time
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 import dsd_lib as dsd
-from data_scripts.shared.results import RESULTS, write_result
+from data_scripts.shared.results import RESULTS, begin, write_result
 from dsd_lib.files import write_atomically
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -90,7 +89,7 @@ def synthesize(
 
 def main() -> None:
     """Synthesize from each reference, and from gravel at each depth."""
-    started = time.time()
+    started = begin()
     net = dsd.load_backbone("vgg16")
     rows, paths, depths = [], {}, {}
     for name, reference in references().items():

@@ -224,6 +224,8 @@ def main() -> None:
     parser.add_argument("--publish", action="store_true", help="into the package and the book")
     args = parser.parse_args()
 
+    if args.publish:
+        results.begin()
     preset = PRESETS[args.preset]
     if args.epochs:
         preset = replace(preset, epochs=args.epochs)

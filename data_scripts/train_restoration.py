@@ -321,6 +321,8 @@ def curve(log: Path) -> list[dict[str, float]]:
 def main() -> None:
     """Train one network."""
     args = parse()
+    if args.publish:
+        results.begin()
     preset, which = PRESETS[args.preset], list(SCALES).index(args.task)
     blocks = args.blocks or preset.blocks
     extra = f"_{blocks}blocks" if blocks != preset.blocks else ""

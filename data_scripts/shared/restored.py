@@ -442,6 +442,8 @@ def evaluate(
     """Measure, write ``<what>.json`` and the strips ``<what>_crops_N.webp``, print the table."""
     if unknown := set(args.sets or ()) - set(sets):
         raise ValueError(f"--sets: expected some of {', '.join(sets)}; got {', '.join(unknown)}")
+    if args.output == results.RESULTS:
+        results.begin()
     # Only what is asked for is looked for: not everybody has every set.
     cases = {name: find() for name, find in sets.items() if not args.sets or name in args.sets}
     usable, left_out = usable_measures(names)

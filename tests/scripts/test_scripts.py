@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import time
 
 import nbformat
@@ -33,6 +34,59 @@ def test_a_result_that_is_no_number_is_refused(tmp_path):
             "x", float("nan"), data="d", network=None, started=0.0, folder=tmp_path
         )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A git repository with a committed library and scripts, in the place of ours."""
+
+    def git(*command: str) -> str:
+        who = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
+        run = ["git", "-C", str(tmp_path), *who, *command]
+        return subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
+
+    for folder in results.CODE:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "code.py").write_text("x = 1\n")
+    (tmp_path / "book").mkdir()
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "all")
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "book")
+    monkeypatch.delenv(results.ALLOW)
+    results.code_state.cache_clear()
+    yield tmp_path, git("rev-parse", "--short", "HEAD")
+    results.code_state.cache_clear()
+
+
+def store(folder):
+    return results.write_result("x", 1, data="d", network=None, started=0.0, folder=folder)
+
+
+def test_committed_code_stores_its_commit(checkout):
+    root, commit = checkout
+    (root / "book" / "page.md").write_text("an edited page is no code")
+    results.begin()
+    (root / "dsd_lib" / "code.py").write_text("x = 2\n")  # later than what runs
+    stored = json.loads(store(results.RESULTS).read_text())
+    assert stored["provenance"]["commit"] == commit
+
+
+@pytest.mark.parametrize("name", ["dsd_lib/code.py", "data_scripts/new.py"])
+def test_uncommitted_code_is_refused_at_the_start_and_at_the_end(checkout, monkeypatch, name):
+    root, commit = checkout
+    (root / name).write_text("x = 2\n")
+    with pytest.raises(RuntimeError, match=r"not committed; commit them.*DSD_ALLOW_UNCOMMITTED=1"):
+        results.begin()
+    with pytest.raises(RuntimeError, match="not committed"):
+        store(results.RESULTS)
+    assert not list(results.RESULTS.iterdir())
+    store(root)  # not for the book
+    monkeypatch.setenv(results.ALLOW, "1")
+    results.begin()
+    stored = json.loads(store(results.RESULTS).read_text())
+    assert stored["provenance"]["commit"] == f"{commit}-dirty"
 
 
 def exercise(number: int, verdict: str, tag: str, count: int):
