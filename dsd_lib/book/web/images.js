@@ -3,14 +3,7 @@ function setUp(box) {
   const images = Array.from(box.querySelectorAll("img"));
   const labels = images.map((image) => image.closest("figure").querySelector("figcaption").innerText);
   images.forEach((image, index) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "dsd-open";
-    button.title = "Open large";
-    button.setAttribute("aria-haspopup", "dialog");
-    image.replaceWith(button);
-    button.append(image);
-    button.addEventListener("click", () => openLarge(box, images, labels, index));
+    openByButton(image, () => openLarge(box, images, labels, index));
   });
   onWidth(box, images, (room) => images.forEach((image) => setZoom(image, room)));
 }

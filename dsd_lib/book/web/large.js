@@ -24,6 +24,18 @@ function onWidth(box, images, callback) {
   });
 }
 
+// Puts an image into a button that opens it.
+function openByButton(image, open) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "dsd-open";
+  button.title = "Open large";
+  button.setAttribute("aria-haspopup", "dialog");
+  image.replaceWith(button);
+  button.append(image);
+  button.addEventListener("click", open);
+}
+
 // Opens images one at a time over the page; arrow keys change them in place, Escape closes.
 function openLarge(box, images, labels, first) {
   const dialog = document.createElement("dialog");
