@@ -285,6 +285,13 @@ def parse() -> argparse.Namespace:
         "--upsampling", choices=UPSAMPLING, default="shuffle", help="of a super-resolution network"
     )
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="of the distribution term")
+    parser.add_argument(
+        "--windows",
+        type=int,
+        default=1,
+        metavar="N",
+        help="Gram matrices of N x N parts of a crop; 1, the paper's, unless given",
+    )
     parser.add_argument("--steps", type=int, help="another number than the preset's")
     parser.add_argument("--rate", type=float, help="Adam's first learning rate; the paper's 2e-4")
     parser.add_argument("--distribution-weight", type=float, help="instead of Table 3's rule")
@@ -329,6 +336,8 @@ def main() -> None:
     start = args.start or run_folder(args.task, "l1", 0, extra) / "network.safetensors"
     if args.layers and LOSSES[args.loss]:
         extra += "_" + "_".join(args.layers)
+    if args.windows != 1:
+        extra += f"_windows{args.windows}"
     folder = args.folder or run_folder(args.task, args.loss, args.seed, extra)
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -342,7 +351,8 @@ def main() -> None:
     if args.loss == "contextual" and not args.layers and args.preset != "paper":
         layers = ("relu3_1",)
     backbone = dsd.load_backbone(args.network)
-    loss = RestorationLoss(backbone, LOSSES[args.loss], layers=layers).to(accelerator.device)
+    loss = RestorationLoss(backbone, LOSSES[args.loss], layers=layers, windows=args.windows)
+    loss.to(accelerator.device)
     set_weights(loss, net, crops, preset, args, folder, accelerator)
     if args.compile:
         net.compile()
@@ -351,6 +361,7 @@ def main() -> None:
         "loss": args.loss,
         "weights": loss.weights,
         "layers": layers if LOSSES[args.loss] else None,
+        "windows": args.windows if LOSSES[args.loss] else None,
         "network": args.network,
         "start": None if args.loss == "l1" and not args.start else start.parent.name,
         "blocks": blocks,

@@ -194,7 +194,7 @@ def _code(name: str) -> str:
 def trained_runs(task: str, folder: Path) -> list[Run]:
     """The networks of ``<folder>/<task>_*/network.safetensors``, in the losses' order.
 
-    A method is named by its loss; one of another depth or with other layers says so.
+    A method is named by its loss; one that was built or trained otherwise than usual says so.
 
     Raises:
         ValueError: a network's record does not say how it was trained, or names another task.
@@ -211,6 +211,10 @@ def trained_runs(task: str, folder: Path) -> list[Run]:
         loss, extra = record["loss"], []
         if net.blocks != USUAL_BLOCKS:
             extra.append(f"{net.blocks} blocks")
+        if net.upsampling != "shuffle":
+            extra.append(net.upsampling)
+        if (windows := record.get("windows") or 1) != 1:
+            extra.append(f"windows {windows}")
         layers = tuple(record.get("layers") or ())
         if layers and layers != USUAL_LAYERS.get(loss, DEFAULT_LAYERS):
             extra.append(", ".join(layers))

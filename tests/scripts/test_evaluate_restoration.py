@@ -83,10 +83,10 @@ def little(monkeypatch):
     monkeypatch.setattr(evaluate_deblurring, "CROPS", (restored.Crop("levin/200", (4, 4, 16, 16)),))
 
 
-def train(folder, task, loss, seed, name="", blocks=5, **record):
+def train(folder, task, loss, seed, name="", blocks=5, upsampling="shuffle", **record):
     """An untrained network with a trained one's record."""
     torch.manual_seed(10 * len(loss) + seed)
-    net = XSRResNet(4 if task == "sr" else 1, blocks, channels=4)
+    net = XSRResNet(4 if task == "sr" else 1, blocks, channels=4, upsampling=upsampling)
     path = folder / (name or f"{task}_{loss}_{seed}") / "network.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     save_network(net, path, task=task, loss=loss, seed=seed, **record)
@@ -170,6 +170,18 @@ def test_super_resolution(data, tmp_path, measure, capsys):
 
     printed = capsys.readouterr().out
     assert "set14 (1 pictures)" in printed and "SRGAN, contrast restored" in printed
+
+
+def test_networks_that_differ_in_anything_are_methods_of_their_own(tmp_path):
+    train(tmp_path, "sr", "dsd", 0, windows=1)
+    train(tmp_path, "sr", "dsd", 0, "sr_dsd_0_a", windows=4)
+    train(tmp_path, "sr", "dsd", 0, "sr_dsd_0_b", blocks=1, upsampling="resize", windows=4)
+    found = restored.trained_runs("sr", tmp_path)
+    assert {run.method: run.label for run in found} == {
+        "dsd": "DSD",
+        "dsd_1blocks_resize_windows4": "DSD (1 blocks; resize; windows 4)",
+        "dsd_windows4": "DSD (windows 4)",
+    }
 
 
 def test_only_what_is_new_is_measured(data, tmp_path, measure, monkeypatch):

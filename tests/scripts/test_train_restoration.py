@@ -1,5 +1,6 @@
 """Training of the restoration networks from the command line, on pictures made here."""
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -94,6 +95,25 @@ def test_every_loss_trains(loss, data, tmp_path, monkeypatch):
     assert (record["weights"][2] > 0) == (loss != "perceptual")
     expected = {"perceptual": None, "contextual": ["relu3_1"]}
     assert record["layers"] == expected.get(loss, ["relu2_1", "relu2_2", "relu3_1"])
+
+
+def test_local_dsd_has_runs_of_its_own(data, tmp_path, monkeypatch):
+    start = tmp_path / "start.safetensors"
+    save_network(XSRResNet(4, blocks=1, channels=8), start)
+    more = ("--from", start, "--steps", 1, "--distribution-weight", 1)
+    assert smoke(monkeypatch, tmp_path, "sr", "dsd", *more)["windows"] == 1
+    # A crop of 32 pixels is 4 of relu3_1's in the small image: windows of 2.
+    options = ("--preset", "smoke", "--cache", tmp_path / "cache", "--windows", 2, *more)
+    run(monkeypatch, "sr", "--loss", "dsd", *options)
+    record = load_network(tmp_path / "runs/sr_dsd_0_windows2/network.safetensors").record
+    assert record["windows"] == 2
+    totals = []
+    for name in ("sr_dsd_0", "sr_dsd_0_windows2"):
+        with (tmp_path / "runs" / name / "log.csv").open(newline="") as file:
+            totals.append(float(next(csv.DictReader(file))["distribution"]))
+    assert 0 < totals[0] < totals[1]  # what windows differ by cancels in the whole image's matrix
+    with pytest.raises(ValueError, match="windows: expected 1 for distribution=None"):
+        smoke(monkeypatch, tmp_path, "sr", "perceptual", *more[:4], "--windows", 2)
 
 
 def test_a_run_that_is_done_can_be_published(data, tmp_path, monkeypatch):
