@@ -2,10 +2,12 @@
 
     python -m data_scripts.stamp
 
-The address stands in one place, ``[project.urls] Repository`` of ``pyproject.toml``. While it is
-unset, the book has no launch buttons and the set-up cell asks for it where it is needed.
+The address is in one place, ``[project.urls] Repository`` of ``pyproject.toml``. While it is unset,
+the book has no launch buttons, and the set-up cell installs the wheel that a reader put beside the
+notebook. With an address it installs the tag of this version from there.
 """
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -13,29 +15,39 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+import dsd_lib
 from data_scripts.chapters import chapter_paths, tags
 from data_scripts.shared.results import ROOT
 from dsd_lib.files import write_atomically
 
 SETUP = """\
-# Set-up: does nothing where the book is installed; on Colab it fetches what is missing.
-import importlib.util
+# Set-up: nothing where the book is installed; elsewhere it installs what is missing.
+import importlib
 import os
+import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
-if importlib.util.find_spec("dsd_lib") is None:
+if find_spec("dsd_lib") is None:
+    source = [str(path) for path in Path().glob("dsd_lib-{version}-*.whl")]
     repository = os.environ.get("DSD_REPOSITORY", "{repository}")
-    assert repository, "set DSD_REPOSITORY to the git address of the book"
-    if not os.path.isdir("dsd-book"):
-        subprocess.run(["git", "clone", "-q", "--depth=1", repository, "dsd-book"], check=True)
+    if repository and not source:
+        source = [f"dsd_lib @ git+{{repository}}@v{version}"]
+    assert source, (
+        "Download {wheel} from “Run this chapter” on the page of "
+        "this chapter, and put it into the folder of this notebook."
+    )
     packages = {packages}
-    missing = [packages[name] for name in packages if importlib.util.find_spec(name) is None]
+    missing = [packages[name] for name in packages if find_spec(name) is None]
     install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
-    subprocess.run([*install, "./dsd-book", *missing], check=True)
+    subprocess.run([*install, *source, *missing], check=True)
     importlib.invalidate_caches()
-if os.path.isdir("dsd-book/book"):
-    os.chdir("dsd-book/book")"""
+if not Path("results").is_dir():  # the measured numbers that this chapter shows
+    import dsd_lib
+
+    shutil.copytree(Path(dsd_lib.__file__).parent / "book" / "results", "results")"""
 
 # What the chapters import beyond Colab's own packages: name of the import -> name of the package.
 PACKAGES = {
@@ -61,10 +73,19 @@ def repository() -> str:
     return project.get("urls", {}).get("Repository", "")
 
 
+def wheel() -> str:
+    """The name of the library's wheel, of this version."""
+    return f"dsd_lib-{dsd_lib.__version__}-py3-none-any.whl"
+
+
 def stamp_notebook(notebook: NotebookNode) -> None:
     """Put the current set-up cell into a chapter."""
-    packages = str(PACKAGES).replace("'", '"')
-    text = SETUP.format(repository=repository(), packages=packages)
+    text = SETUP.format(
+        repository=repository(),
+        version=dsd_lib.__version__,
+        wheel=wheel(),
+        packages=json.dumps(PACKAGES, indent=4).replace("\n}", ",\n}").replace("\n", "\n    "),
+    )
     for cell in notebook.cells:
         if "setup" in tags(cell):
             cell.source = text

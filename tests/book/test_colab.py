@@ -1,4 +1,4 @@
-"""A chapter as a Colab reader meets it: its file alone, in an empty folder and a new environment.
+"""A chapter as a Colab reader meets it: its file and the library's wheel, in an empty folder.
 
 Not part of ``make test``, for it fills an environment from the package index: ``make test-colab``.
 """
@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from data_scripts import stamp
 from data_scripts.chapters import chapter_paths
 
 ROOT = Path(__file__).parent.parent.parent
@@ -30,18 +31,19 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The committed state of this checkout, at a git address on this machine."""
-    clone = tmp_path_factory.mktemp("remote") / "book.git"
-    subprocess.run(["git", "clone", "--quiet", "--bare", ROOT, clone], check=True)
-    return clone.as_uri()
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout, as the site carries it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, ROOT]
+    subprocess.run(build, check=True)
+    return folder / stamp.wheel()
 
 
 @pytest.mark.parametrize("chapter", chapter_paths(), ids=lambda path: path.stem)
 def test_chapter_alone_runs_to_its_end(
     chapter: Path,
     kernel: Path,
-    repository: str,
+    wheel: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -51,12 +53,13 @@ def test_chapter_alone_runs_to_its_end(
     text = json.dumps({"argv": argv, "display_name": "Colab", "language": "python"})
     (spec / "kernel.json").write_text(text)
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    monkeypatch.setenv("DSD_REPOSITORY", repository)
+    monkeypatch.delenv("DSD_REPOSITORY", raising=False)
     monkeypatch.delenv("DSD_DATA", raising=False)
     monkeypatch.delenv("PYTHONPATH", raising=False)
     reader = tmp_path / "reader"
     reader.mkdir()
-    (reader / chapter.name).write_bytes(chapter.read_bytes())
+    for file in (chapter, wheel):
+        (reader / file.name).write_bytes(file.read_bytes())
     torch_before = _version(kernel, "torch")
 
     notebook = nbformat.read(reader / chapter.name, as_version=4)
@@ -64,7 +67,7 @@ def test_chapter_alone_runs_to_its_end(
     client.resources = {"metadata": {"path": str(reader)}}
     client.execute()  # raises CellExecutionError where a cell does
 
-    assert (reader / "dsd-book" / "book").is_dir()
+    assert (reader / "results").is_dir()
     assert _version(kernel, "torch") == torch_before
     # The next chapter starts from what Colab has.
     command = [kernel, "-m", "pip", "uninstall", "--quiet", "--yes", "dsd_lib", "safetensors"]

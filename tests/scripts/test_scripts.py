@@ -3,12 +3,14 @@
 import json
 import shutil
 import subprocess
+import sys
 import time
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+import dsd_lib
 from data_scripts import chapters, execute_chapters, stamp
 from data_scripts.shared import results
 
@@ -229,13 +231,57 @@ def test_a_config_without_the_marks_is_refused(tmp_path):
         stamp.stamp_config(tmp_path / "_config.yml")
 
 
-def test_the_set_up_cell_does_nothing_where_the_book_is_installed(tmp_path, monkeypatch):
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """An empty folder to run the set-up cell in, and the commands that it ran."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("subprocess.run", lambda *a, **k: pytest.fail("it ran a command"))
-    notebook = new_notebook(cells=[new_code_cell("", metadata={"tags": ["setup"]})])
-    stamp.stamp_notebook(notebook)
-    exec(notebook.cells[0].source, {})
-    assert not list(tmp_path.iterdir())
+    monkeypatch.delenv("DSD_REPOSITORY", raising=False)
+    commands = []
+    monkeypatch.setattr("subprocess.run", lambda command, check: commands.append(command))
+    library = tmp_path / "site" / "dsd_lib"
+    (library / "book" / "results").mkdir(parents=True)
+    (library / "book" / "results" / "numbers.json").write_text("{}")
+    (library / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(library.parent)
+
+    def run(installed: bool) -> list[list[str]]:
+        notebook = new_notebook(cells=[new_code_cell("", metadata={"tags": ["setup"]})])
+        stamp.stamp_notebook(notebook)
+        missing = () if installed else ("dsd_lib", "scipy")
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: name not in missing or None)
+        monkeypatch.delitem(sys.modules, "dsd_lib", raising=False)
+        exec(notebook.cells[0].source, {})
+        return commands
+
+    return run
+
+
+def test_the_set_up_cell_does_nothing_in_the_book_s_folder(alone, tmp_path):
+    (tmp_path / "results").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    assert alone(installed=True) == []
+    assert [p for p in sorted(tmp_path.rglob("*")) if "__pycache__" not in p.parts] == before
+
+
+def test_the_set_up_cell_installs_the_wheel_beside_it(alone, tmp_path):
+    (tmp_path / stamp.wheel()).touch()
+    (tmp_path / "dsd_lib-0.0.1-py3-none-any.whl").touch()  # of another version
+    [[*pip, wheel, package]] = alone(installed=False)
+    assert pip[1:] == ["-m", "pip", "install", "-q", "--no-deps"]
+    assert (wheel, package) == (stamp.wheel(), "scipy")
+    assert (tmp_path / "results" / "numbers.json").is_file()
+
+
+def test_the_set_up_cell_says_where_to_get_the_wheel(alone, monkeypatch):
+    monkeypatch.setattr(stamp, "repository", lambda: "")
+    with pytest.raises(AssertionError, match=f"Download {stamp.wheel()} from “Run this chapter”"):
+        alone(installed=False)
+
+
+def test_the_set_up_cell_installs_this_version_from_the_repository(alone, monkeypatch):
+    monkeypatch.setattr(stamp, "repository", lambda: "https://example.org/book")
+    [[*_, source, _]] = alone(installed=False)
+    assert source == f"dsd_lib @ git+https://example.org/book@v{dsd_lib.__version__}"
 
 
 @pytest.mark.parametrize("path", chapters.chapter_paths(), ids=lambda p: p.stem)
