@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from dsd_lib.files import write_atomically
@@ -55,7 +55,8 @@ class Settings:
         rate: Adam's learning rate, halved after 30, 60 and 90 % of the steps.
         clip: the gradient's norm is brought down to this where it is above; None leaves it.
         ema: decay of the exponential moving average of the weights, from 0 (the weights
-            themselves) to below 1. The average is what is validated and what the run ends with.
+            themselves) to below 1; see :func:`moving_average`. The average is what is validated
+            and what the run ends with.
         log_every: steps between two rows of the log, which are means over these steps.
         validate_every: steps between two looks at the validation pictures.
         checkpoint_every: steps between two checkpoints.
@@ -379,6 +380,20 @@ class Validation:
         return sum(values) / len(values)
 
 
+def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+    """The update of an exponential moving average of weights, for ``AveragedModel``.
+
+    The decay rises to ``decay`` as ``(1 + n) / (10 + n)`` over the first updates. Otherwise a run
+    of a few hundred steps would end with an average of mostly its first weights.
+    """
+
+    def update(averages: list[Tensor], weights: list[Tensor], count: Tensor | int) -> None:
+        n = int(count)
+        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return update
+
+
 def backward(
     model: nn.Module, loss: nn.Module, batch: Batch, accelerator: "Accelerator"
 ) -> dict[str, Tensor]:
@@ -447,7 +462,7 @@ def train(
     fused = accelerator.device.type == "cuda"
     optimizer = torch.optim.Adam(net.parameters(), lr=settings.rate, betas=BETAS, fused=fused)
     checkpoint = folder / "checkpoint.pt"
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+    average = AveragedModel(net, multi_avg_fn=moving_average(settings.ema))
     start, seconds = _load(checkpoint, net, average, optimizer, settings, accelerator)
     model, optimizer = accelerator.prepare(net, optimizer)
 
