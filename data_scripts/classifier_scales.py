@@ -20,7 +20,7 @@ from tqdm import tqdm
 import dsd_lib as dsd
 from data_scripts.shared import results
 from dsd_lib.book.classifier import Classifier, load_classifier
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
+from dsd_lib.files import data_folder, list_images
 
 LABELS = {  # ImageNet's identifier of the class -> its place among the 1000 classes
     "n01440764": 0,  # tench
@@ -180,7 +180,7 @@ def main() -> None:
     network = parser.parse_args().network
     started = results.begin()
     folder = data_folder("imagenette")
-    files = [f for wnid in LABELS for f in list_pictures(folder / wnid)]
+    files = [f for wnid in LABELS for f in list_images(folder / wnid)]
     labels = np.array([LABELS[f.parent.name] for f in files])
     device = "cuda" if torch.cuda.is_available() else "cpu"
     classifier = load_classifier(*([network] if network else [])).to(device)

@@ -24,8 +24,7 @@ from tqdm import tqdm
 import dsd_lib as dsd
 from data_scripts.shared.results import RESULTS, begin, rounded, write_result
 from dsd_lib.book import plots
-from dsd_lib.files import write_atomically
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
+from dsd_lib.files import data_folder, list_images, write_atomically
 
 LAYER, ALPHA = "relu3_1", 4
 BORDER = 3  # positions of the small map that see its padding: the reach of 10 px at a stride of 4
@@ -195,7 +194,7 @@ def main() -> None:
     started = begin()
     net = dsd.load_backbone(args.network)
     folder = data_folder(args.data)
-    files = list_pictures(folder)
+    files = list_images(folder)
     with torch.no_grad():
         measured = [rounded(measure(dsd.load_image(f), net), 5) for f in tqdm(files)]
     photos = {name: [m[name] for m in measured] for name in measured[0]}

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import dsd_lib as dsd
 from data_scripts.shared.results import RESULTS, begin, rounded, write_result
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
+from dsd_lib.files import data_folder, list_images
 
 LAYERS = ("relu1_2", "relu2_1", "relu2_2", "relu3_1")
 ALPHAS = (2, 4)
@@ -179,7 +179,7 @@ def summary(names: list[str], clean: list[Norms], spoiled: dict[str, list[Norms]
 
 def run(folder: Path, net: dsd.Backbone) -> dict:
     """Measure the photos below ``folder``, those of ``val`` also under each distortion."""
-    files = list_pictures(folder)
+    files = list_images(folder)
     names = [f.relative_to(folder).as_posix() for f in files]
     clean, spoiled = [], {kind: [] for kind in DISTORTIONS}
     for index, (name, file) in enumerate(tqdm(list(zip(names, files, strict=True)))):

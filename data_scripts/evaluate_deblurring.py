@@ -41,7 +41,7 @@ from data_scripts.shared.restored import (
     trained_runs,
 )
 from data_scripts.train_restoration import PRESETS, degradation
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
+from dsd_lib.files import data_folder, list_images
 from dsd_lib.restoration.degradations import MotionBlur, levin_kernels
 from dsd_lib.restoration.training import seeded
 
@@ -83,7 +83,7 @@ SETS = {"synthetic": synthetic, "levin": levin, "gopro": gopro}
 
 
 def _files() -> list[list[Path]]:
-    return spread(list_pictures(data_folder("bsds500") / "val"), SYNTHETIC, KERNELS)
+    return spread(list_images(data_folder("bsds500") / "val"), SYNTHETIC, KERNELS)
 
 
 def spread(files: list[Path], *counts: int) -> list[list[Path]]:

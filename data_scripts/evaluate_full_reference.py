@@ -5,8 +5,8 @@
 Data sets: live, pieapp, tid2013, kadid10k, csiq, each from ``$DSD_DATA/<name>/``. The result is
 ``book/results/full_reference_<name>.json``, which chapter 5 reads.
 
-Every picture goes through the network once a scale, for all measures together; the reference of a
-group is described once. Finished pictures are kept under ``runs/``, so that a run that was broken
+Every image goes through the network once a scale, for all measures together; the reference of a
+group is described once. Finished images are kept under ``runs/``, so that a run that was broken
 off goes on where it stopped; a change of the code that measures starts anew.
 """
 
@@ -28,7 +28,7 @@ from tqdm import tqdm
 import dsd_lib as dsd
 from data_scripts.shared import results
 from dsd_lib import losses
-from dsd_lib.files import write_atomically
+from dsd_lib.files import data_folder, write_atomically
 from dsd_lib.quality import agreement, baselines, measures, rated_sets
 from dsd_lib.quality.rated_sets import RatedSet
 
@@ -48,9 +48,9 @@ AUTHORS_BANDWIDTHS = {
     "contextual": 1,
 }
 COMPARED = ("perceptual", "pdl", "style", "multiscale_style", "dsd4")  # with dsd2, layer by layer
-BEST_PSNR = 100.0  # dB, in place of the infinity of two equal pictures
-KEPT_PICTURES = 1000  # a set with more keeps its statistics and not its pictures' values
-DEQUANTIZED = 4  # pictures of one reference, spread over its versions
+BEST_PSNR = 100.0  # dB, in place of the infinity of two equal images
+KEPT_IMAGES = 1000  # a set with more keeps its statistics and not its images' values
+DEQUANTIZED = 4  # images of one reference, spread over its versions
 DRAWS = 500  # of the bootstrap; seven references give 1716 different draws
 DATA = {
     "live": "LIVE release 2, 7 references (JPEG, white noise, blur, fast fading)",
@@ -63,16 +63,16 @@ DATA = {
 
 @dataclass
 class Description:
-    """What every measure needs to know of one picture.
+    """What every measure needs to know of one image.
 
     Attributes:
-        picture: ``(1, 3, H, W)``.
+        image: ``(1, 3, H, W)``.
         maps: layer -> feature map at full scale.
         ordered: layer -> the values of each channel in order.
         grams: ``(scale, layer)`` -> Gram matrix; scale is 1, 2 or 4.
     """
 
-    picture: Tensor
+    image: Tensor
     maps: dict[str, Tensor]
     ordered: dict[str, Tensor]
     grams: dict[tuple[int, str], Tensor]
@@ -135,15 +135,15 @@ def usable_measures(keys: Iterable[str]) -> tuple[list[str], dict[str, str]]:
 def versions(rated_set: RatedSet) -> dict[Path, list[Path]]:
     """Reference -> every version of it that was rated or compared, in the set's order."""
     found: dict[Path, dict[Path, None]] = {}
-    for rated in rated_set.pictures:
-        found.setdefault(rated.reference, {})[rated.picture] = None
+    for rated in rated_set.images:
+        found.setdefault(rated.reference, {})[rated.image] = None
     for pair in rated_set.pairs:
         found.setdefault(pair.reference, {}).update({pair.a: None, pair.b: None})
-    return {reference: list(pictures) for reference, pictures in found.items()}
+    return {reference: list(images) for reference, images in found.items()}
 
 
 class Cache:
-    """Finished pictures as lines of JSON; a line that was cut off is dropped."""
+    """Finished images as lines of JSON; a line that was cut off is dropped."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -185,38 +185,38 @@ def measure(
     root: Path,
     change: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> dict[tuple[Path, Path], dict[str, float]]:
-    """``(reference, picture)`` -> measure -> value.
+    """``(reference, image)`` -> measure -> value.
 
     Args:
         groups: reference -> its versions.
         net: the feature network.
         names: measures of the registry besides the distances between features.
-        cache: where finished pictures are kept.
+        cache: where finished images are kept.
         root: the data set's folder, which the cache's keys leave out.
-        change: done to every picture before it is measured.
+        change: done to every image before it is measured.
     """
     device = next(net.buffers()).device
     found = {}
     progress = tqdm(total=sum(map(len, groups.values())), unit="picture")
-    for reference, pictures in groups.items():
+    for reference, images in groups.items():
         y = functools.lru_cache(lambda r=reference: describe(_load(r, device, change), net))
-        for picture in pictures:
+        for image in images:
 
-            def distances(picture: Path = picture, y: Callable[[], Description] = y) -> dict:
-                x = _load(picture, device, change)
-                if x.shape != y().picture.shape:
+            def distances(image: Path = image, y: Callable[[], Description] = y) -> dict:
+                x = _load(image, device, change)
+                if x.shape != y().image.shape:
                     raise ValueError(
-                        f"{picture}: expected the reference's size {tuple(y().picture.shape)}, "
+                        f"{image}: expected the reference's size {tuple(y().image.shape)}, "
                         f"got {tuple(x.shape)}"
                     )
                 return feature_distances(describe(x, net), y()) | pixel_distances(
-                    x, y().picture, names
+                    x, y().image, names
                 )
 
             key = " ".join(
-                f"{path.relative_to(root)} {path.stat().st_size}" for path in (reference, picture)
+                f"{path.relative_to(root)} {path.stat().st_size}" for path in (reference, image)
             )
-            found[reference, picture] = cache.get(key, distances)
+            found[reference, image] = cache.get(key, distances)
             progress.update()
     progress.close()
     return found
@@ -234,15 +234,15 @@ def dequantize(x: Tensor) -> Tensor:
 def statistics(
     rated_set: RatedSet, values: dict[tuple[Path, Path], dict[str, float]], draws: int
 ) -> dict:
-    """Every measure's agreement with people, over all pictures and for each kind of distortion."""
+    """Every measure's agreement with people, over all images and for each kind of distortion."""
     pairs = agreement.rated_pairs(rated_set)
-    distortion = {(r.reference, r.picture): r.distortion for r in rated_set.pictures}
+    distortion = {(r.reference, r.image): r.distortion for r in rated_set.images}
     kinds = ["all", *sorted({d for d in distortion.values() if d})]
     names = list(next(iter(values.values())))
     table: dict = {name: {} for name in names}
     counts = {}
     for kind in kinds:
-        some = [r for r in rated_set.pictures if kind in ("all", r.distortion)]
+        some = [r for r in rated_set.images if kind in ("all", r.distortion)]
         among = [
             p
             for p in pairs
@@ -255,7 +255,7 @@ def statistics(
             entry = agreement_of(among, values, name, better, draws)
             if some and all(r.score is not None for r in some):
                 entry |= agreement.agreement_with_scores(
-                    [values[r.reference, r.picture][name] for r in some],
+                    [values[r.reference, r.image][name] for r in some],
                     [r.score for r in some],
                     [r.reference for r in some],
                     same_direction=better == rated_set.higher_is_better,
@@ -315,14 +315,14 @@ def rounded(estimate: agreement.Estimate) -> list[float | None]:
     return [None if math.isnan(v) else round(v, 4) for v in triple]
 
 
-def picture_values(rated_set: RatedSet, values: dict) -> dict:
-    """What the chapter draws: every picture's rating and values, to 5 digits."""
-    rows = rated_set.pictures
-    if not rows or len(rows) > KEPT_PICTURES or any(r.score is None for r in rows):
+def image_values(rated_set: RatedSet, values: dict) -> dict:
+    """What the chapter draws: every image's rating and values, to 5 digits."""
+    rows = rated_set.images
+    if not rows or len(rows) > KEPT_IMAGES or any(r.score is None for r in rows):
         return {}
-    own = [values[r.reference, r.picture] for r in rows]
+    own = [values[r.reference, r.image] for r in rows]
     return {
-        "name": [r.picture.stem for r in rows],
+        "name": [r.image.stem for r in rows],
         "reference": [r.reference.stem for r in rows],
         "distortion": [r.distortion for r in rows],
         "score": [r.score for r in rows],
@@ -350,7 +350,7 @@ def compare_dequantized(values: dict, changed: dict) -> dict[str, list[float]]:
 def evaluate(name: str, draws: int) -> None:
     """Measure one data set and write its result."""
     started = results.begin()
-    folder = rated_sets.data_folder(name)
+    folder = data_folder(name)
     rated_set = getattr(rated_sets, f"read_{name}")(folder)
     groups = versions(rated_set)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -371,12 +371,12 @@ def evaluate(name: str, draws: int) -> None:
         "left_out": left_out,
         **statistics(rated_set, values, draws),
         "dequantized": compare_dequantized(values, changed),
-        "pictures": picture_values(rated_set, values),
+        "pictures": image_values(rated_set, values),
     }
     results.write_result(
         f"full_reference_{name}",
         measured,
-        data=f"{DATA[name]}: {sum(map(len, groups.values()))} pictures",
+        data=f"{DATA[name]}: {sum(map(len, groups.values()))} images",
         network="vgg16",
         started=started,
         seed=0,

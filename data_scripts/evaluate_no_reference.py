@@ -7,7 +7,7 @@ result is ``book/results/no_reference_<name>.json``, which chapter 7 reads.
 
 Next to Q_DSD (Eq. 5) with the trained ψ stand the same with simpler predictors in place of ψ
 (``data_scripts.psi_predictors``), with the true ‖DSD‖ of the reference where there is one, ‖DSD‖
-alone, NIQE and BRISQUE. Finished pictures are kept under ``runs/``, so that a run that was broken
+alone, NIQE and BRISQUE. Finished images are kept under ``runs/``, so that a run that was broken
 off goes on where it stopped, and another ψ costs only its own pass; a change of the code that
 measures starts anew. ``--prepare`` stops before ψ.
 """
@@ -28,15 +28,16 @@ import dsd_lib as dsd
 from data_scripts import psi_predictors
 from data_scripts.evaluate_full_reference import Cache, rounded
 from data_scripts.shared import results
+from dsd_lib.files import data_folder
 from dsd_lib.gram import feature_grams
 from dsd_lib.no_reference import PSI_LAYERS
 from dsd_lib.quality import agreement, natural_scenes, rated_sets
-from dsd_lib.quality.rated_sets import RatedPicture, RatedSet
+from dsd_lib.quality.rated_sets import RatedImage, RatedSet
 
 ALPHAS = (2, 4)
-KEPT_PICTURES = 1000  # a set with more keeps its statistics and not its pictures' values
+KEPT_IMAGES = 1000  # a set with more keeps its statistics and not its images' values
 LAYERS_KEPT = 200  # a set with more keeps no values of single layers
-FEWEST = 3  # pictures or pairs, for a correlation
+FEWEST = 3  # images or pairs, for a correlation
 FIRST = ("q_dsd2/psi", "q_dsd4/psi")  # compared with all others, in the same draws
 DATA = {
     "live": "LIVE release 2, 7 references (JPEG, white noise, blur, fast fading)",
@@ -47,15 +48,15 @@ DATA = {
     "csiq": "CSIQ",
 }
 
-Values = dict[str, list[float]]  # of one picture: name -> numbers
+Values = dict[str, list[float]]  # of one image: name -> numbers
 Predictor = Callable[[Tensor], Tensor]  # x↓α -> norms at the four layers
 
 
 def raw_values(x: Tensor, net: dsd.Backbone) -> Values:
-    """What can be measured of one picture ``(1, 3, H, W)`` before there is a ψ.
+    """What can be measured of one image ``(1, 3, H, W)`` before there is a ψ.
 
     ``norms2``, ``norms4``: ‖DSD_α‖₁ at the four layers; ``known2``, ``known4``: what the simple
-    predictors know of the downscaled picture; ``niqe``, ``brisque``.
+    predictors know of the downscaled image; ``niqe``, ``brisque``.
     """
     values = {}
     fine = feature_grams(x, net, PSI_LAYERS)
@@ -70,41 +71,41 @@ def raw_values(x: Tensor, net: dsd.Backbone) -> Values:
 
 
 def psi_values(x: Tensor, alpha: int, psi: Predictor) -> Values:
-    """ψ's prediction of the clean picture's norms, ``psi2`` or ``psi4``."""
+    """ψ's prediction of the clean image's norms, ``psi2`` or ``psi4``."""
     return {f"psi{alpha}": psi(dsd.imresize(x, scale=1 / alpha))[0].tolist()}
 
 
-def measure_pictures(
-    pictures: Iterable[Path],
+def measure_images(
+    images: Iterable[Path],
     root: Path,
     cache: Cache,
     measure: Callable[[Tensor], Values],
     device: str,
 ) -> dict[Path, Values]:
-    """``measure`` of every picture that the cache does not hold yet."""
+    """``measure`` of every image that the cache does not hold yet."""
     found = {}
-    for picture in tqdm(pictures, desc=cache.path.stem):
-        key = f"{picture.relative_to(root)} {picture.stat().st_size}"
+    for image in tqdm(images, desc=cache.path.stem):
+        key = f"{image.relative_to(root)} {image.stat().st_size}"
         try:
-            found[picture] = cache.get(key, lambda p=picture: measure(dsd.load_image(p).to(device)))
+            found[image] = cache.get(key, lambda p=image: measure(dsd.load_image(p).to(device)))
         except ValueError as error:
-            raise ValueError(f"{picture}: {error}") from error
+            raise ValueError(f"{image}: {error}") from error
     return found
 
 
-def all_pictures(rated_set: RatedSet) -> list[Path]:
-    """Every rated or compared picture and every reference, once."""
+def all_images(rated_set: RatedSet) -> list[Path]:
+    """Every rated or compared image and every reference, once."""
     found: dict[Path | None, None] = {}
-    for rated in rated_set.pictures:
-        found |= {rated.reference: None, rated.picture: None}
+    for rated in rated_set.images:
+        found |= {rated.reference: None, rated.image: None}
     for pair in rated_set.pairs:
         found |= {pair.reference: None, pair.a: None, pair.b: None}
     return [path for path in found if path is not None]
 
 
 def references_of(rated_set: RatedSet) -> dict[Path, Path]:
-    """Picture -> its reference, for the pictures that have one; a reference is its own."""
-    found = {r.picture: r.reference for r in rated_set.pictures if r.reference is not None}
+    """Image -> its reference, for the images that have one; a reference is its own."""
+    found = {r.image: r.reference for r in rated_set.images if r.reference is not None}
     for pair in rated_set.pairs:
         found |= {pair.a: pair.reference, pair.b: pair.reference}
     return found | {reference: reference for reference in found.values()}
@@ -115,10 +116,10 @@ def predictions(
     simple: dict[int, dict[str, nn.Module]],
     references: dict[Path, Path],
 ) -> dict[str, dict[Path, np.ndarray]]:
-    """``"dsd4/psi"`` and so on -> picture -> the norms that a clean version of it should have.
+    """``"dsd4/psi"`` and so on -> image -> the norms that a clean version of it should have.
 
     ``simple`` holds the simple predictors by alpha and name. ``reference`` is no prediction: the
-    true norms of the undistorted picture, for sets in which every picture has one.
+    true norms of the undistorted image, for sets in which every image has one.
     """
     found = {}
     for alpha in ALPHAS:
@@ -137,7 +138,7 @@ def predictions(
 def measures(
     values: dict[Path, Values], predicted: dict[str, dict[Path, np.ndarray]]
 ) -> dict[str, dict[Path, float]]:
-    """Measure -> picture -> value; all as if lower were better.
+    """Measure -> image -> value; all as if lower were better.
 
     ``q_dsd4/psi`` is Eq. (5), ``signed_dsd4/psi`` the same without the absolute value (‖DSD‖ above
     the prediction is positive), ``norm_dsd4`` the sum of ‖DSD₄‖ over layers.
@@ -167,16 +168,16 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def with_scores(
-    found: dict[Path, float], rows: list[RatedPicture], higher_is_better: bool, draws: int
+    found: dict[Path, float], rows: list[RatedImage], higher_is_better: bool, draws: int
 ) -> dict[str, list]:
     """PLCC, SROCC, KROCC and Table 2's plain Pearson correlation with the ratings.
 
     +1 is a measure that falls as people's opinion rises. Intervals are over references, or over
-    pictures where there are none.
+    images where there are none.
     """
-    x = np.array([found[r.picture] for r in rows])
+    x = np.array([found[r.image] for r in rows])
     y = np.array([r.score for r in rows])
-    groups = [r.reference or r.picture for r in rows]
+    groups = [r.reference or r.image for r in rows]
     estimates = agreement.agreement_with_scores(
         x, y, groups, same_direction=not higher_is_better, draws=draws
     )
@@ -202,10 +203,10 @@ def with_preferences(found: dict[Path, float], pairs: list, draws: int) -> dict[
 def agreement_table(
     rated_set: RatedSet, found: dict[str, dict[Path, float]], draws: int
 ) -> tuple[dict, dict]:
-    """How many pictures and pairs, and every measure's agreement, in all and by distortion."""
-    has_references = all(r.reference is not None for r in rated_set.pictures)
+    """How many images and pairs, and every measure's agreement, in all and by distortion."""
+    has_references = all(r.reference is not None for r in rated_set.images)
     pairs = agreement.rated_pairs(rated_set) if has_references else ()
-    distortion = {r.picture: r.distortion for r in rated_set.pictures}
+    distortion = {r.image: r.distortion for r in rated_set.images}
     counts, table = {}, {name: {} for name in found}
     for kind in ["all", *sorted({d for d in distortion.values() if d})]:
         rows = rated_rows(rated_set, kind)
@@ -223,9 +224,9 @@ def agreement_table(
     return counts, table
 
 
-def rated_rows(rated_set: RatedSet, kind: str = "all") -> list[RatedPicture]:
-    """The pictures with a rating, of one distortion or of all."""
-    return [r for r in rated_set.pictures if r.score is not None and kind in ("all", r.distortion)]
+def rated_rows(rated_set: RatedSet, kind: str = "all") -> list[RatedImage]:
+    """The images with a rating, of one distortion or of all."""
+    return [r for r in rated_set.images if r.score is not None and kind in ("all", r.distortion)]
 
 
 def differences(
@@ -236,8 +237,8 @@ def differences(
     if not rows:
         return {}
     y = np.array([r.score for r in rows]) * (-1 if rated_set.higher_is_better else 1)
-    groups = [r.reference or r.picture for r in rows]
-    x = {name: np.array([v[r.picture] for r in rows]) for name, v in found.items()}
+    groups = [r.reference or r.image for r in rows]
+    x = {name: np.array([v[r.image] for r in rows]) for name, v in found.items()}
     return {
         f"{first} - {other}": rounded(
             agreement.bootstrap(
@@ -257,14 +258,14 @@ def by_layer(
 ) -> dict[str, dict[str, list[float]]]:
     """SROCC of Q_DSD with ψ at each single layer: measure -> distortion -> four numbers."""
     sign = -1 if rated_set.higher_is_better else 1
-    kinds = ["all", *sorted({r.distortion for r in rated_set.pictures if r.distortion})]
+    kinds = ["all", *sorted({r.distortion for r in rated_set.images if r.distortion})]
     found: dict = {}
     for alpha in ALPHAS:
         expected = predicted[f"dsd{alpha}/psi"]
         for kind in kinds:
             if rows := rated_rows(rated_set, kind):
-                norms = np.array([values[r.picture][f"norms{alpha}"] for r in rows])
-                q = np.abs(norms - np.array([expected[r.picture] for r in rows]))
+                norms = np.array([values[r.image][f"norms{alpha}"] for r in rows])
+                q = np.abs(norms - np.array([expected[r.image] for r in rows]))
                 y = np.array([r.score for r in rows])
                 found.setdefault(f"q_dsd{alpha}/psi", {})[kind] = [
                     round(sign * spearman(column, y), 4) for column in q.T
@@ -281,7 +282,7 @@ def what_moves(
     change to be noticed; ``"prediction"``: mean of (ψ(y↓) - ψ(x↓)) / ‖DSD(x)‖, which Eq. (5) takes
     to be 0; ``"error"``: mean of |ψ(x↓) - ‖DSD(x)‖| / ‖DSD(x)‖, what ψ misses by on the reference.
     """
-    rows = [r for r in rated_set.pictures if r.reference is not None]
+    rows = [r for r in rated_set.images if r.reference is not None]
     found = {}
     for alpha in ALPHAS:
         psi = predicted[f"dsd{alpha}/psi"]
@@ -289,10 +290,10 @@ def what_moves(
             some = [r for r in rows if r.distortion == kind]
             x, y = (
                 np.array([values[getattr(r, side)][f"norms{alpha}"] for r in some])
-                for side in ("reference", "picture")
+                for side in ("reference", "image")
             )
             psi_x, psi_y = (
-                np.array([psi[getattr(r, side)] for r in some]) for side in ("reference", "picture")
+                np.array([psi[getattr(r, side)] for r in some]) for side in ("reference", "image")
             )
             ratios = {
                 "norm": (y - x) / x,
@@ -305,21 +306,21 @@ def what_moves(
     return found
 
 
-def picture_values(
+def image_values(
     rated_set: RatedSet, values: dict[Path, Values], found: dict[str, dict[Path, float]]
 ) -> dict:
-    """What the chapter draws: ratings and values of the rated pictures, values of the clean ones.
+    """What the chapter draws: ratings and values of the rated images, values of the clean ones.
 
     Small sets also keep ‖DSD_α‖₁ and ψ's predictions at every layer, by alpha.
     """
     rows = rated_rows(rated_set)
-    if not rows or len(rows) > KEPT_PICTURES:
+    if not rows or len(rows) > KEPT_IMAGES:
         return {}
     references = sorted({r.reference for r in rows if r.reference is not None})
     columns = {
         "score": [r.score for r in rows],
         "std": [r.std for r in rows],
-        **_columns([r.picture for r in rows], values, found),
+        **_columns([r.image for r in rows], values, found),
     }
     if references:
         columns["reference"] = [r.reference.stem for r in rows]
@@ -329,16 +330,16 @@ def picture_values(
 
 
 def _columns(
-    pictures: list[Path], values: dict[Path, Values], found: dict[str, dict[Path, float]]
+    images: list[Path], values: dict[Path, Values], found: dict[str, dict[Path, float]]
 ) -> dict:
     columns = {
-        "name": [p.stem for p in pictures],
-        "values": {k: results.rounded([v[p] for p in pictures], 5) for k, v in found.items()},
+        "name": [p.stem for p in images],
+        "values": {k: results.rounded([v[p] for p in images], 5) for k, v in found.items()},
     }
-    if len(pictures) <= LAYERS_KEPT:
+    if len(images) <= LAYERS_KEPT:
         for name in ("norms", "psi"):
             columns[name] = {
-                str(alpha): [results.rounded(values[p][f"{name}{alpha}"], 5) for p in pictures]
+                str(alpha): [results.rounded(values[p][f"{name}{alpha}"], 5) for p in images]
                 for alpha in ALPHAS
             }
     return columns
@@ -366,7 +367,7 @@ def raw_fingerprint() -> str:
 
 def psi_fingerprint(alpha: int) -> str:
     """Names ψ's weights and the code of :func:`psi_values`."""
-    modules = (dsd.noreference, dsd.resize)
+    modules = (dsd.no_reference, dsd.resize)
     return fingerprint(psi_file(alpha), *(Path(m.__file__) for m in modules))
 
 
@@ -376,7 +377,7 @@ def analyze(
     simple: dict[int, dict[str, nn.Module]],
     draws: int,
 ) -> dict:
-    """Everything that is said about a data set, from what was measured of its pictures."""
+    """Everything that is said about a data set, from what was measured of its images."""
     predicted = predictions(values, simple, references_of(rated_set))
     found = measures(values, predicted)
     counts, table = agreement_table(rated_set, found, draws)
@@ -388,42 +389,42 @@ def analyze(
         "srocc_differences": differences(rated_set, found, draws),
         "srocc_by_layer": by_layer(rated_set, values, predicted),
         "what_moves": what_moves(rated_set, values, predicted),
-        "pictures": picture_values(rated_set, values, found),
+        "pictures": image_values(rated_set, values, found),
     }
 
 
 def evaluate(name: str, draws: int, prepare: bool) -> None:
     """Measure one data set and write its result."""
     started = results.begin()
-    folder = rated_sets.data_folder(name)
+    folder = data_folder(name)
     rated_set = getattr(rated_sets, f"read_{name}")(folder)
-    pictures = all_pictures(rated_set)
+    images = all_images(rated_set)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = dsd.load_backbone("vgg16").to(device)
     runs = results.ROOT / "runs"
     with torch.no_grad():
         cache = Cache(runs / f"no_reference_{name}_{raw_fingerprint()}.jsonl")
-        raw = measure_pictures(pictures, folder, cache, lambda x: raw_values(x, net), device)
+        raw = measure_images(images, folder, cache, lambda x: raw_values(x, net), device)
         if prepare:
             return
-        values = {picture: dict(raw[picture]) for picture in pictures}
+        values = {image: dict(raw[image]) for image in images}
         simple = {}
         for alpha in ALPHAS:
             simple[alpha] = psi_predictors.load_predictors(alpha, net)
             psi = simple[alpha].pop("psi").to(device)
             cache = Cache(runs / f"psi{alpha}_{name}_{psi_fingerprint(alpha)}.jsonl")
-            found = measure_pictures(
-                pictures, folder, cache, lambda x, a=alpha, f=psi: psi_values(x, a, f), device
+            found = measure_images(
+                images, folder, cache, lambda x, a=alpha, f=psi: psi_values(x, a, f), device
             )
-            for picture in pictures:
-                values[picture] |= found[picture]
+            for image in images:
+                values[image] |= found[image]
     results.write_result(
         f"no_reference_{name}",
         {
             "psi_files": {alpha: fingerprint(psi_file(alpha)) for alpha in ALPHAS},
             **analyze(rated_set, values, simple, draws),
         },
-        data=f"{DATA[name]}: {len(pictures)} pictures",
+        data=f"{DATA[name]}: {len(images)} images",
         network="vgg16",
         started=started,
         seed=0,

@@ -40,7 +40,7 @@ from data_scripts.shared.restored import (
     evaluate,
     trained_runs,
 )
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
+from dsd_lib.files import data_folder, list_images
 from dsd_lib.restoration.degradations import crop_to_multiple, downscale
 
 FACTOR = 4
@@ -69,14 +69,14 @@ def set14() -> Pictures:
 
 def bsd100() -> Pictures:
     """BSDS500's val."""
-    return _cases(list_pictures(data_folder("bsds500") / "val"))
+    return _cases(list_images(data_folder("bsds500") / "val"))
 
 
 SETS = {"set5": set5, "set14": set14, "bsd100": bsd100}
 
 
 def _with_published() -> list[Path]:
-    return list_pictures(data_folder("sr_outputs") / "HR")
+    return list_images(data_folder("sr_outputs") / "HR")
 
 
 def _cases(files: Iterable[Path]) -> Pictures:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 import dsd_lib as dsd
 from data_scripts.shared.results import begin, write_result
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
+from dsd_lib.files import data_folder, list_images
 
 LAYER = "relu3_1"
 ALPHAS = (2, 4)
@@ -66,7 +66,7 @@ def loss_sizes(net: dsd.Backbone) -> dict[str, dict[str, float]]:
     sizes = {}
     for method in METHODS:
         rows = []
-        for path in tqdm(list_pictures(folder / method)):
+        for path in tqdm(list_images(folder / method)):
             x, y = dsd.load_image(path), dsd.load_image(folder / "HR" / path.name)
             a, b = dsd.dsd(x, net), dsd.dsd(y, net)
             rows.append(
@@ -96,8 +96,8 @@ def main() -> None:
         "gram_normalization_natural",
         {
             "layer": LAYER,
-            "imagenette": natural_photos(list_pictures(data_folder("imagenette")), net),
-            "bsds500_test": natural_photos(list_pictures(data_folder("bsds500") / "test"), net),
+            "imagenette": natural_photos(list_images(data_folder("imagenette")), net),
+            "bsds500_test": natural_photos(list_images(data_folder("bsds500") / "test"), net),
             "classes": single,
             "super_resolution": loss_sizes(net),
         },

@@ -35,10 +35,9 @@ from data_scripts.dsd_extremes import looks
 from data_scripts.dsd_histogram import ALPHAS, LAYERS, norms
 from data_scripts.fingerprint import finest
 from data_scripts.shared.results import RESULTS, begin, rounded, write_result
-from dsd_lib.files import write_atomically
+from dsd_lib.files import data_folder, list_images, write_atomically
 from dsd_lib.quality.baselines import psnr, shift_tolerant_lpips
 from dsd_lib.quality.natural_scenes import niqe
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
 
 LAYER, ALPHA = "relu3_1", 4
 PUBLISHED = ("SRGAN", "SRResNet", "EDSR")
@@ -340,7 +339,7 @@ def main() -> None:
     args = parser.parse_args()
     started = begin()
     folder = data_folder("sr_outputs")
-    names = [f.stem for f in list_pictures(folder / "HR")]
+    names = [f.stem for f in list_images(folder / "HR")]
     net = dsd.load_backbone("vgg16")
     net.requires_grad_(False)
     common = {"layer": LAYER, "alpha": ALPHA, "side": SIDE, "shown": SHOWN, "step_size": STEP_SIZE}

@@ -2,9 +2,9 @@
 
     python -m data_scripts.psi_predictors
 
-Every predictor sees what ψ sees, the picture downscaled by α, and is fitted to the crops that ψ was
-trained on: ``mean`` to nothing, ``line`` to ‖DSD₂‖₁ of the small picture at the same layer, and
-``log_linear`` to the logarithms of the small picture's ‖DSD₂‖₁ and mean absolute Gram entry at all
+Every predictor sees what ψ sees, the image downscaled by α, and is fitted to the crops that ψ was
+trained on: ``mean`` to nothing, ``line`` to ‖DSD₂‖₁ of the small image at the same layer, and
+``log_linear`` to the logarithms of the small image's ‖DSD₂‖₁ and mean absolute Gram entry at all
 four layers and of its contrast. Measured on BSD100 (BSDS500 val), the central 320 pixels of each.
 The crops are those of the ``laptop`` runs of ``data_scripts.train_psi``; made anew if missing.
 """
@@ -20,15 +20,15 @@ from torch import Tensor, nn
 import dsd_lib as dsd
 from data_scripts.shared import results
 from data_scripts.train_psi import CROP, HOLD_OUT, PRESETS, load_pool, run_folder, training_pictures
+from dsd_lib.files import data_folder, list_images
 from dsd_lib.no_reference import PSI_LAYERS, load_psi
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
 
 RESULT = "psi_predictors_bsd100"
 SIMPLE = ("mean", "line", "log_linear")
 
 
 def statistics(small: Tensor, net: dsd.Backbone) -> Tensor:
-    """What the simple predictors know of downscaled pictures ``(N, 3, H, W)``: ``(N, 9)``.
+    """What the simple predictors know of downscaled images ``(N, 3, H, W)``: ``(N, 9)``.
 
     ‖DSD₂‖₁ at the four layers, the mean absolute Gram entry at the four layers, the contrast
     (standard deviation of the pixel values).
@@ -74,7 +74,7 @@ class SimplePredictor(nn.Module):
         self.coefficients = coefficients
 
     def forward(self, small: Tensor) -> Tensor:
-        """Predicted norms ``(N, 4)`` from downscaled pictures ``(N, 3, H/α, W/α)``."""
+        """Predicted norms ``(N, 4)`` from downscaled images ``(N, 3, H/α, W/α)``."""
         return self.predict(statistics(small, self.net)).to(small)
 
     def predict(self, known: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ def quality(predicted: Tensor, true: Tensor) -> dict[str, list[float]]:
 
 
 def central_crops(files: list[Path]) -> Tensor:
-    """The central ``CROP`` pixels of every picture, ``(N, 3, CROP, CROP)``."""
+    """The central ``CROP`` pixels of every image, ``(N, 3, CROP, CROP)``."""
     crops = []
     for file in files:
         x = dsd.load_image(file)
@@ -149,7 +149,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     started = results.begin()
     net = dsd.load_backbone("vgg16")
-    val = list_pictures(data_folder("bsds500") / "val")
+    val = list_images(data_folder("bsds500") / "val")
     crops = central_crops(val)
     measured = {"layers": PSI_LAYERS, "pictures": [file.stem for file in val]}
     for alpha in (2, 4):

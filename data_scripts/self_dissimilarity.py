@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import dsd_lib as dsd
 from data_scripts.shared import results
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
+from dsd_lib.files import data_folder, list_images
 
 LAYERS = ("relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu4_1", "relu5_1")
 PATCHES = {f"patch{n}": n for n in (3, 5, 7, 9)}
@@ -309,7 +309,7 @@ def main() -> None:
     parser.add_argument("data", choices=DATA)
     data = parser.parse_args().data
     started = results.begin()
-    files = list_pictures(data_folder(data))
+    files = list_images(data_folder(data))
     names, classes = np.unique([f.parent.name for f in files], return_inverse=True)
     photos = tqdm((central(dsd.load_image(f)) for f in files), total=len(files))
     with torch.no_grad():

@@ -29,9 +29,8 @@ from tqdm import tqdm
 
 import dsd_lib as dsd
 from data_scripts.shared import results
-from dsd_lib.files import write_atomically
+from dsd_lib.files import data_folder, list_images, write_atomically
 from dsd_lib.no_reference import PSI_LAYERS, Psi, save_psi
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
 
 CROP = 320  # pixels, the side of a training crop
 PARTS = {160: 4, 224: 2, CROP: 1}  # side of a crop -> how many of them take the place of one
@@ -65,7 +64,7 @@ def run_folder(alpha: int, preset: str) -> Path:
 def training_pictures() -> list[Path]:
     """The 400 photos of BSDS500's train and test parts."""
     folder = data_folder("bsds500")
-    return [file for part in ("train", "test") for file in list_pictures(folder / part)]
+    return [file for part in ("train", "test") for file in list_images(folder / part)]
 
 
 def random_crops(x: Tensor, side: int, count: int, generator: torch.Generator) -> Tensor:

@@ -47,8 +47,7 @@ from accelerate.utils import set_seed
 import dsd_lib as dsd
 from data_scripts.shared import results
 from dsd_lib.descriptor import DEFAULT_LAYERS
-from dsd_lib.files import write_atomically
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
+from dsd_lib.files import data_folder, list_images, write_atomically
 from dsd_lib.restoration import training
 from dsd_lib.restoration.degradations import Downscale, MotionBlur
 from dsd_lib.restoration.loss import RestorationLoss
@@ -121,7 +120,7 @@ def clean_pictures(name: str) -> list[Path]:
     """The training pictures of a data set of sharp photos."""
     folder = data_folder(name)
     parts = {"bsds500": ("train", "test"), "div2k": ("train",)}[name]
-    files = [file for part in parts for file in list_pictures(folder / part)]
+    files = [file for part in parts for file in list_images(folder / part)]
     if name == "bsds500":  # what settings are chosen on is not trained on
         files = [file for index, file in enumerate(files) if index % HOLD_OUT != HOLD_OUT - 1]
     return files
@@ -138,7 +137,7 @@ def pair_files(folder: Path) -> tuple[list[Path], list[Path]]:
         FileNotFoundError: there are none, or one has no partner.
     """
     blurry, sharp = [], []
-    for file in list_pictures(folder):
+    for file in list_images(folder):
         path = file.relative_to(folder).as_posix()
         partner = re.sub(r"(^|[/_])blur(?=[/.])", r"\1sharp", path)
         if partner != path and not re.match(r"val|test", path):
@@ -180,7 +179,7 @@ def make_crops(
         text = f"{len(sharp)} pairs of blurry and sharp pictures ({folder.name})"
         return training.PairedCrops(blurry, sharp, **options), text
     if args.data:
-        files, name = list_pictures(args.data), args.data.name
+        files, name = list_images(args.data), args.data.name
     else:
         files, name = _pictures_of(name, args.preset)
     if task == "sr":  # a pixel of MATLAB's bicubic sees 2 beyond its own

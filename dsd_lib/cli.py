@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import torch
 
 import dsd_lib
-from dsd_lib.files import write_atomically
+from dsd_lib.files import IMAGE_SUFFIXES, list_images, write_atomically
 from dsd_lib.quality import scoring
-from dsd_lib.quality.rated_sets import PICTURE_SUFFIXES, list_pictures
 from dsd_lib.restoration import restore as restoration
 from dsd_lib.restoration.picture_files import FORMATS, plan_results
 
@@ -253,7 +252,7 @@ def _check_outputs(*files: str | None) -> None:
     if len(set(given)) < len(given):
         raise _UsageError(f"--csv and --json: expected two different files, got {given[0]} twice")
     for path in (Path(file) for file in given if file != "-"):
-        if path.suffix.lower() in PICTURE_SUFFIXES:  # a picture that was meant to be measured
+        if path.suffix.lower() in IMAGE_SUFFIXES:  # a picture that was meant to be measured
             raise _UsageError(f"{path}: a table is not written over a picture")
         if path.is_dir():
             raise _UsageError(f"{path}: expected a file to write, got a folder")
@@ -321,7 +320,7 @@ def _gather(mine: Iterable[int], found: Iterable[T], state: "PartialState") -> l
 def _note_unused(reference: str, jobs: Iterable[scoring.Job]) -> None:
     if Path(reference).is_dir():
         used = {job.reference_name for job in jobs}
-        unused = [name for name in map(str, list_pictures(reference)) if name not in used]
+        unused = [name for name in map(str, list_images(reference)) if name not in used]
         if unused:
             some = scoring.name_some(unused)
             _complain(f"note: no picture for {len(unused)} of the references: {some}")

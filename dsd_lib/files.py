@@ -12,6 +12,7 @@ import safetensors
 from safetensors import SafetensorError
 from torch import Tensor
 
+IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 ABANDONED = 600  # seconds after which an unfinished file is one that a killed process left
 
 
@@ -91,3 +92,43 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
         if not tensor.isfinite().all():
             raise ValueError(f"{path}: expected finite weights, got NaN or infinity in {name}")
     return tensors, metadata
+
+
+def data_folder(name: str) -> Path:
+    """The folder of a data set, ``$DSD_DATA/<name>``.
+
+    Raises:
+        FileNotFoundError: the environment variable DSD_DATA is not set, or has no such folder.
+
+    >>> data_folder("no-such-set")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: ...
+    """
+    root = os.environ.get("DSD_DATA")
+    if not root:
+        raise FileNotFoundError(
+            f"the data set {name} is needed: set the environment variable DSD_DATA to the folder "
+            f"that holds {name}/"
+        )
+    folder = Path(root) / name
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the data set {name} is needed, and there is no folder {folder}")
+    return folder
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """The image files below a folder, sorted by path.
+
+    Raises:
+        FileNotFoundError: there are none.
+
+    >>> list_images("no-such-folder")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: no images below no-such-folder
+    """
+    files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise FileNotFoundError(f"no images below {folder}")
+    return files

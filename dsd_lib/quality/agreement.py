@@ -1,12 +1,12 @@
 """How well a measure agrees with people: preferences, correlations, and intervals for them.
 
-A data set gives mean ratings (of every picture) or preferences (of pairs of versions of one
-reference). A measure gives one number a picture. All correlations here are oriented: +1 is a
-measure that orders pictures exactly as people do, whichever way it and the ratings point.
+A data set gives mean ratings (of every image) or preferences (of pairs of versions of one
+reference). A measure gives one number an image. All correlations here are oriented: +1 is a
+measure that orders images exactly as people do, whichever way it and the ratings point.
 
-Intervals come from a bootstrap **over references**: pictures made from one reference resemble each
+Intervals come from a bootstrap **over references**: images made from one reference resemble each
 other, so that they are no independent witnesses, but the references are. A draw takes as many
-references as there are, with replacement, each with all its pictures.
+references as there are, with replacement, each with all its images.
 """
 
 import warnings
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
-from dsd_lib.quality.rated_sets import RatedPair, RatedPicture, RatedSet
+from dsd_lib.quality.rated_sets import RatedImage, RatedPair, RatedSet
 
 DRAWS = 1000  # of the bootstrap
 # What bandwidths of the logistic are tried, in units of 1 / spread of the differences.
@@ -89,16 +89,16 @@ def preference(
 def rated_pairs(rated_set: RatedSet) -> tuple[RatedPair, ...]:
     """The rated pairs of a set: those that people compared, or all pairs of one reference.
 
-    Pairs follow the order of ``rated_set.pictures``: a stands before b.
+    Pairs follow the order of ``rated_set.images``: a stands before b.
 
     Raises:
-        ValueError: a rated picture has no reference, no score or no spread of its score.
+        ValueError: a rated image has no reference, no score or no spread of its score.
 
     Source: section 3.4; chapter 5 of the book.
 
     >>> from pathlib import Path
     >>> r = Path("sea.png")
-    >>> versions = [RatedPicture(Path(f"{n}.png"), r, "blur", score, 5.0)
+    >>> versions = [RatedImage(Path(f"{n}.png"), r, "blur", score, 5.0)
     ...             for n, score in (("a", 20.0), ("b", 40.0), ("c", 40.0))]
     >>> pairs = rated_pairs(RatedSet("demo", tuple(versions), higher_is_better=False))
     >>> [(p.a.stem, p.b.stem, round(p.preference, 3)) for p in pairs]
@@ -106,13 +106,13 @@ def rated_pairs(rated_set: RatedSet) -> tuple[RatedPair, ...]:
     """
     if rated_set.pairs:
         return rated_set.pairs
-    versions: dict[object, list[RatedPicture]] = {}
-    for rated in rated_set.pictures:
+    versions: dict[object, list[RatedImage]] = {}
+    for rated in rated_set.images:
         missing = [k for k in ("reference", "score", "std") if getattr(rated, k) is None]
         if missing:
             raise ValueError(
                 f"{rated_set.name}: preferences follow from a reference, a score and its spread; "
-                f"{rated.picture} has no {missing[0]}"
+                f"{rated.image} has no {missing[0]}"
             )
         versions.setdefault(rated.reference, []).append(rated)
     pairs = [pair for group in versions.values() for pair in combinations(group, 2)]
@@ -123,7 +123,7 @@ def rated_pairs(rated_set: RatedSet) -> tuple[RatedPair, ...]:
         higher_is_better=rated_set.higher_is_better,
     )
     return tuple(
-        RatedPair(a.reference, a.picture, b.picture, float(p))
+        RatedPair(a.reference, a.image, b.image, float(p))
         for (a, b), p in zip(pairs, probabilities, strict=True)
     )
 
@@ -132,8 +132,8 @@ def advantage(values_a: ArrayLike, values_b: ArrayLike, *, higher_is_better: boo
     """How much better a measure finds a than b: ``L(x_b) - L(x_a)`` for a distance L.
 
     Args:
-        values_a: the measure's values of the pictures a, ``(n,)``.
-        values_b: of the pictures b.
+        values_a: the measure's values of the images a, ``(n,)``.
+        values_b: of the images b.
         higher_is_better: direction of the measure; False for a distance.
 
     Source: section 3.4; chapter 5 of the book.
@@ -173,7 +173,7 @@ def spread_bandwidth(advantages: ArrayLike) -> float:
     """
     spread = float(np.sqrt(np.mean(np.square(np.asarray(advantages, dtype=float)))))
     if not spread > 0:
-        raise ValueError("every advantage is 0: the measure tells no two pictures apart")
+        raise ValueError("every advantage is 0: the measure tells no two images apart")
     return 1 / spread
 
 
@@ -261,7 +261,7 @@ def fit_logistic(values: ArrayLike, scores: ArrayLike) -> np.ndarray | None:
     best, least = None, np.inf
     for center, width in (
         (0.0, 0.5),
-        # Distances are skewed: most of the pictures lie in a small part of the range.
+        # Distances are skewed: most of the images lie in a small part of the range.
         (quartiles[1], max((quartiles[2] - quartiles[0]) / 4, 1e-3)),
     ):
         beta = _fit(u, v, np.array([*ends, center, width]))
@@ -296,9 +296,9 @@ def agreement_with_scores(
     """PLCC, SROCC and KROCC of a measure with mean ratings, with intervals over references.
 
     Args:
-        values: the measure, one number a picture.
+        values: the measure, one number an image.
         scores: the mean ratings.
-        references: what each picture was made from; anything that can be compared.
+        references: what each image was made from; anything that can be compared.
         same_direction: True when both rise with quality or both fall with it.
         draws: of the bootstrap.
         seed: of the bootstrap.
@@ -314,7 +314,7 @@ def agreement_with_scores(
     >>> rng = np.random.default_rng(0)
     >>> scores = rng.uniform(0, 100, 60)
     >>> found = agreement_with_scores(scores + rng.normal(0, 10, 60), scores,
-    ...                               [f"picture {i % 6}" for i in range(60)], same_direction=True)
+    ...                               [f"image {i % 6}" for i in range(60)], same_direction=True)
     >>> found["srocc"].low < found["srocc"].value < found["srocc"].high
     True
     """
@@ -443,9 +443,9 @@ def bootstrap(
     """Any statistic with its interval over references.
 
     Args:
-        statistic: takes the indices of the pictures in a draw, some of them more than once, and
+        statistic: takes the indices of the images in a draw, some of them more than once, and
             gives a number; NaN where it is undefined, which leaves the draw out.
-        references: the reference of each picture.
+        references: the reference of each image.
         draws: how often references are drawn.
         seed: of the draws.
 
@@ -505,7 +505,7 @@ def _oriented(
 
 
 def _members(references: Sequence[object], count: int) -> list[np.ndarray]:
-    """The indices of each reference's pictures."""
+    """The indices of each reference's images."""
     if len(references) != count:
         raise ValueError(f"references: expected {count}, one for each, got {len(references)}")
     found: dict[object, list[int]] = {}
@@ -606,13 +606,13 @@ def _weighted_pearson(
 def _weighted_spearman(
     x: np.ndarray, y: np.ndarray, members: list[np.ndarray], counts: np.ndarray
 ) -> np.ndarray:
-    """Spearman's ρ in each draw, ``(draws,)``: ranks among the drawn pictures, ties averaged."""
+    """Spearman's ρ in each draw, ``(draws,)``: ranks among the drawn images, ties averaged."""
     of = np.empty(len(x), dtype=int)
     for group, m in enumerate(members):
         of[m] = group
     found = []
     for part in np.array_split(counts, max(1, counts.shape[0] * len(x) // 10**6)):
-        w = part[:, of].astype(float)  # how often each picture is in each draw
+        w = part[:, of].astype(float)  # how often each image is in each draw
         rx, ry = (_weighted_ranks(v, w) for v in (x, y))
         n = w.sum(axis=1, keepdims=True)
         rx, ry = (r - (w * r).sum(axis=1, keepdims=True) / n for r in (rx, ry))
@@ -638,7 +638,7 @@ def _weighted_kendall(
     x: np.ndarray, y: np.ndarray, members: list[np.ndarray], counts: np.ndarray
 ) -> np.ndarray:
     """Kendall's τ_b in each draw, ``(draws,)``, from concordant minus discordant pairs between
-    every two references: a picture drawn twice makes a pair that is tied in both.
+    every two references: an image drawn twice makes a pair that is tied in both.
     """
     k = len(members)
     both, in_x, in_y = (np.zeros((k, k)) for _ in range(3))

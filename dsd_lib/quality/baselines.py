@@ -34,11 +34,11 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
     """Peak signal-to-noise ratio over the three color channels, in dB.
 
     Args:
-        x: pictures ``(N, 3, H, W)`` in [0, 1].
-        y: pictures of the same shape.
+        x: images ``(N, 3, H, W)`` in [0, 1].
+        y: images of the same shape.
 
     Returns:
-        ``(N,)``; higher is more alike, infinite for equal pictures.
+        ``(N,)``; higher is more alike, infinite for equal images.
 
     Raises:
         TypeError, ValueError: ``x`` and ``y`` are no such batches.
@@ -70,7 +70,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
     An 11×11 Gaussian window (standard deviation 1.5), K = (0.01, 0.03), averaged over every
     position of every channel. Where the window hangs over the border it sees zeros in both
-    pictures, so the value is a little higher than that of :func:`ssim_y`, which has no border.
+    images, so the value is a little higher than that of :func:`ssim_y`, which has no border.
     Arguments and errors are those of :func:`psnr`.
 
     Returns:
@@ -166,7 +166,7 @@ def shift_tolerant_lpips(x: Tensor, y: Tensor) -> Tensor:
     Source: chapter 5 of the book.
     """
     _check(x, y, min_side=64, why="; its AlexNet needs them")
-    # Its pictures are in [-1, 1].
+    # Its images are in [-1, 1].
     return _shift_tolerant_network(x.device)(2 * x - 1, 2 * y - 1).reshape(-1)
 
 
@@ -192,7 +192,7 @@ def _ssim(x: Tensor, y: Tensor, zero_padding: bool) -> Tensor:
     _, full = structural_similarity_index_measure(
         a, b, data_range=1.0, reduction="none", return_full_image=True
     )
-    # torchmetrics mirrors the picture at its border; what that reaches is cut off.
+    # torchmetrics mirrors the image at its border; what that reaches is cut off.
     cut = pad if zero_padding else half
     return full[:, :, cut:-cut, cut:-cut].mean(dim=(1, 2, 3)).to(x.dtype)
 

@@ -1,8 +1,8 @@
 """Grid artifacts of networks that enlarge: error with the period of the enlargement (Fig. 10).
 
 A network that makes ``factor × factor`` pixels of each pixel it is given computes each of them with
-weights of its own. Where these disagree, a pattern of that period lies over the picture. Its energy
-sits at the multiples of ``1/factor`` cycles per pixel, and close to them where the picture's
+weights of its own. Where these disagree, a pattern of that period lies over the image. Its energy
+sits at the multiples of ``1/factor`` cycles per pixel, and close to them where the image's
 content makes the pattern stronger, weaker or turns its sign.
 """
 
@@ -25,7 +25,7 @@ def error_spectrum(prediction: Tensor, target: Tensor, factor: int = 4) -> Tenso
     Blocks have ``16 * factor`` pixels a side and fade out to their borders (Hann's window).
 
     Args:
-        prediction: restored pictures ``(N, 3, H, W)`` in [0, 1].
+        prediction: restored images ``(N, 3, H, W)`` in [0, 1].
         target: the true ones, of the same shape.
         factor: what the network enlarges by, 2 or more.
 
@@ -65,15 +65,15 @@ def grid_energy(prediction: Tensor, target: Tensor, factor: int = 4) -> Tensor:
 
     A bin is ``1/(16 * factor)`` cycles per pixel, so that a pattern counts that changes its
     strength or sign over some ten pixels or more. Means of each of the ``factor²`` positions over
-    the whole picture would miss one that changes its sign.
+    the whole image would miss one that changes its sign.
 
     Args:
-        prediction: restored pictures ``(N, 3, H, W)`` in [0, 1].
+        prediction: restored images ``(N, 3, H, W)`` in [0, 1].
         target: the true ones, of the same shape.
         factor: what the network enlarges by, 2 or more.
 
     Returns:
-        ``(N,)``; about 1 without a grid, higher with one. Exactly 1 for two equal pictures.
+        ``(N,)``; about 1 without a grid, higher with one. Exactly 1 for two equal images.
 
     Raises:
         TypeError, ValueError: as in :func:`error_spectrum`.

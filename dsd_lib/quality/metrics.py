@@ -1,4 +1,4 @@
-"""DSD as torchmetrics metrics: the mean over all pictures seen, for the logging of a training loop.
+"""DSD as torchmetrics metrics: the mean over all images seen, for the logging of a training loop.
 
 They take batches as they come, add up over processes, and work in a ``MetricCollection``. The
 networks inside are frozen: they move with the metric from device to device, and stay out of
@@ -18,8 +18,8 @@ from dsd_lib.losses import dsd_distance
 from dsd_lib.no_reference import NoReferenceDSD
 
 
-class _MeanOverPictures(Metric):
-    """The sum of a measure and the number of pictures, and a frozen network beside the states."""
+class _MeanOverImages(Metric):
+    """The sum of a measure and the number of images, and a frozen network beside the states."""
 
     is_differentiable = True
     higher_is_better = False
@@ -31,18 +31,18 @@ class _MeanOverPictures(Metric):
         super().__init__(**options)
         self._network = (network,)  # in a tuple, so that PyTorch does not count its weights as ours
         # A MetricCollection takes two metrics for one when their states agree after the first
-        # batch, as alpha 2 and 4 do (0) on equal pictures. Under different names they never agree.
+        # batch, as alpha 2 and 4 do (0) on equal images. Under different names they never agree.
         self._total = f"total_{label}".replace(".", "_")  # dots have a meaning in state_dict
         self.add_state(self._total, torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("pictures", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
     def _add(self, values: Tensor) -> None:
         setattr(self, self._total, getattr(self, self._total) + values.sum())
-        self.pictures = self.pictures + values.numel()
+        self.images = self.images + values.numel()
 
     def compute(self) -> Tensor:
-        """The mean over all pictures since the last reset, a scalar."""
-        return getattr(self, self._total) / self.pictures
+        """The mean over all images since the last reset, a scalar."""
+        return getattr(self, self._total) / self.images
 
     def _apply(self, fn: Callable, *args: object, **kwargs: object) -> nn.Module:
         super()._apply(fn, *args, **kwargs)
@@ -50,12 +50,12 @@ class _MeanOverPictures(Metric):
         return self
 
 
-class DeepSelfDissimilarity(_MeanOverPictures):
-    """The DSD distance of predictions from their targets (Eq. 4), averaged over pictures.
+class DeepSelfDissimilarity(_MeanOverImages):
+    """The DSD distance of predictions from their targets (Eq. 4), averaged over images.
 
     ``update`` and the call take ``preds`` and ``target``, both ``(N, 3, H, W)`` in [0, 1]; batches
-    may differ in the size of their pictures. The result is that of
-    ``dsd_lib.dsd_distance(preds, target, …).mean()`` over all pictures, however they were batched,
+    may differ in the size of their images. The result is that of
+    ``dsd_lib.dsd_distance(preds, target, …).mean()`` over all images, however they were batched,
     and the call's is that of its batch, with a gradient. Lower is better; 0 is best.
 
     Args:
@@ -67,7 +67,7 @@ class DeepSelfDissimilarity(_MeanOverPictures):
         options: those of ``torchmetrics.Metric``.
 
     Raises:
-        TypeError, ValueError: a layer is unknown or alpha not above 1; in ``update``, pictures that
+        TypeError, ValueError: a layer is unknown or alpha not above 1; in ``update``, images that
             :func:`dsd_lib.dsd_distance` refuses.
 
     Source: Eq. (4); chapter 5 of the book.
@@ -105,8 +105,8 @@ class DeepSelfDissimilarity(_MeanOverPictures):
         self._add(dsd_distance(preds, target, net, self.layers, self.alpha, **options))
 
 
-class Naturalness(_MeanOverPictures):
-    """The no-reference measure of pictures (Eq. 5), averaged over pictures.
+class Naturalness(_MeanOverImages):
+    """The no-reference measure of images (Eq. 5), averaged over images.
 
     ``update`` and the call take ``preds`` alone, ``(N, 3, H, W)`` in [0, 1], and leave out the
     targets they are given beside them. Lower is better; 0 is best.

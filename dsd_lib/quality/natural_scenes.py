@@ -36,13 +36,13 @@ def niqe(x: Tensor, *, check_range: bool = True) -> Tensor:
     """NIQE, the natural image quality evaluator: the distance from the statistics of clean photos.
 
     Every whole 96×96 block, counted from the top left, gives 36 features. A Gaussian is fitted to
-    the features of the picture's blocks and compared with the one that the authors fitted to clean
+    the features of the image's blocks and compared with the one that the authors fitted to clean
     photos. Blocks without any texture have no such features and do not count. Brightness is
     MATLAB's ``rgb2ycbcr``, rounded to whole numbers, as in the values commonly published. No
     gradient flows back to ``x``.
 
     Args:
-        x: pictures ``(N, 3, H, W)`` in [0, 1]. Gray ones repeat the channel.
+        x: images ``(N, 3, H, W)`` in [0, 1]. Gray ones repeat the channel.
         check_range: False leaves out the check of the values.
 
     Returns:
@@ -70,18 +70,18 @@ def niqe(x: Tensor, *, check_range: bool = True) -> Tensor:
         )
     offset, *weights = 16.0, 65.481, 128.553, 24.966
     y = _brightness(x[..., : rows * BLOCK, : columns * BLOCK], weights, offset)
-    return torch.stack([_niqe(picture) for picture in y.split(1)]).to(x)
+    return torch.stack([_niqe(image) for image in y.split(1)]).to(x)
 
 
 def _niqe(y: Tensor) -> Tensor:
-    """NIQE of one picture's brightness ``(1, 1, H, W)`` in [0, 255], sides multiples of 96."""
+    """NIQE of one image's brightness ``(1, 1, H, W)`` in [0, 255], sides multiples of 96."""
     fine = _blocks(mscn(y, border="replicate"), BLOCK)
     coarse = _blocks(mscn(imresize(y, scale=0.5), border="replicate"), BLOCK // 2)
     features = torch.cat([_niqe_features(fine), _niqe_features(coarse)], dim=1)  # (blocks, 36)
     complete = features[features.isfinite().all(dim=1)]
     if len(complete) < 2:
         raise ValueError(
-            f"x: expected a picture with texture in at least two blocks of {BLOCK}×{BLOCK} pixels, "
+            f"x: expected an image with texture in at least two blocks of {BLOCK}×{BLOCK} pixels, "
             f"got {len(complete)} such blocks of {len(features)}"
         )
     clean = _parameters()
@@ -104,14 +104,14 @@ def _niqe_features(m: Tensor) -> Tensor:
 def brisque(x: Tensor, *, check_range: bool = True) -> Tensor:
     """BRISQUE, the blind/referenceless image spatial quality evaluator.
 
-    36 features of the whole picture, through a support vector regression that was fitted to the
-    ratings (DMOS) of LIVE's distorted pictures: on LIVE it is no fair competitor. Details follow
+    36 features of the whole image, through a support vector regression that was fitted to the
+    ratings (DMOS) of LIVE's distorted images: on LIVE it is no fair competitor. Details follow
     the C++ code to which the regression belongs: brightness of 8 bits, a half scale without
-    antialiasing, products with what lies outside the picture are 0. Scores are not cut at 0 or 100.
+    antialiasing, products with what lies outside the image are 0. Scores are not cut at 0 or 100.
     No gradient flows back to ``x``.
 
     Args:
-        x: pictures ``(N, 3, H, W)`` in [0, 1]. Gray ones repeat the channel.
+        x: images ``(N, 3, H, W)`` in [0, 1]. Gray ones repeat the channel.
         check_range: False leaves out the check of the values.
 
     Returns:
@@ -131,7 +131,7 @@ def brisque(x: Tensor, *, check_range: bool = True) -> Tensor:
     check_images(x, min_side=BRISQUE_MIN_SIDE, why=" for BRISQUE", check_range=check_range)
     features = brisque_features(x)
     if not features.isfinite().all():
-        raise ValueError("x: expected pictures with texture, got one that is flat everywhere")
+        raise ValueError("x: expected images with texture, got one that is flat everywhere")
     svr = _parameters()
     low, high = svr["brisque.low"], svr["brisque.high"]
     scaled = 2 * (features - low) / (high - low) - 1
@@ -141,10 +141,10 @@ def brisque(x: Tensor, *, check_range: bool = True) -> Tensor:
 
 
 def brisque_features(x: Tensor) -> Tensor:
-    """BRISQUE's features ``(N, 36)`` of pictures ``(N, 3, H, W)``: 18 at full and at half scale.
+    """BRISQUE's features ``(N, 36)`` of images ``(N, 3, H, W)``: 18 at full and at half scale.
 
     Shape and variance of the normalized brightness, then for each of the four neighbors shape,
-    mean, left and right variance of the products. NaN where a picture is flat everywhere.
+    mean, left and right variance of the products. NaN where an image is flat everywhere.
     """
     y = _brightness(x, (76.245, 149.685, 29.07), 0.0)  # 255 times 0.299, 0.587, 0.114
     half = F.interpolate(y, scale_factor=0.5, mode="bicubic").round().clamp(0, 255)
@@ -165,7 +165,7 @@ def mscn(y: Tensor, *, border: str) -> Tensor:
 
     Args:
         y: brightness ``(N, 1, H, W)`` in [0, 255].
-        border: how the picture goes on beyond its border, as ``F.pad`` names it.
+        border: how the image goes on beyond its border, as ``F.pad`` names it.
 
     Returns:
         ``(N, 1, H, W)``; μ and σ are mean and deviation under a 7×7 Gaussian of deviation 7/6.
@@ -183,7 +183,7 @@ def mscn(y: Tensor, *, border: str) -> Tensor:
     mean = local_mean(y)
     deviation = (local_mean(y**2) - mean**2).abs().sqrt()
     m = (y - mean) / (deviation + 1)
-    return m.where(m.abs() > 1e-9, 0)  # where the picture is flat, rounding errors are no texture
+    return m.where(m.abs() > 1e-9, 0)  # where the image is flat, rounding errors are no texture
 
 
 def neighbor_products(m: Tensor, *, border: str) -> list[Tensor]:

@@ -1,14 +1,13 @@
-"""Where data sets lie, the pictures in them, and what people said about the pictures.
+"""Data sets of rated images: the files, and what people said about them.
 
-The readers at the end take a data set's folder as its authors lay it out and return one table
+The readers take a data set's folder as its authors lay it out and return one table
 shape, :class:`RatedSet`. They are strict. A table that lacks a column, a row that comes twice, a
-score that is no number, a picture that is missing or is none: each is an error that names the file
+score that is no number, an image that is missing or is none: each is an error that names the file
 and the row, and no row is left out.
 """
 
 import csv
 import math
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,62 +18,20 @@ from PIL import Image
 
 _T = TypeVar("_T")
 
-PICTURE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-
-
-def data_folder(name: str) -> Path:
-    """The folder of a data set, ``$DSD_DATA/<name>``.
-
-    Raises:
-        FileNotFoundError: the environment variable DSD_DATA is not set, or has no such folder.
-
-    >>> data_folder("no-such-set")
-    Traceback (most recent call last):
-    ...
-    FileNotFoundError: ...
-    """
-    root = os.environ.get("DSD_DATA")
-    if not root:
-        raise FileNotFoundError(
-            f"the data set {name} is needed: set the environment variable DSD_DATA to the folder "
-            f"that holds {name}/"
-        )
-    folder = Path(root) / name
-    if not folder.is_dir():
-        raise FileNotFoundError(f"the data set {name} is needed, and there is no folder {folder}")
-    return folder
-
-
-def list_pictures(folder: str | Path) -> list[Path]:
-    """The picture files below a folder, sorted by path.
-
-    Raises:
-        FileNotFoundError: there are none.
-
-    >>> list_pictures("no-such-folder")
-    Traceback (most recent call last):
-    ...
-    FileNotFoundError: no pictures below no-such-folder
-    """
-    files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
-    if not files:
-        raise FileNotFoundError(f"no pictures below {folder}")
-    return files
-
 
 @dataclass(frozen=True)
-class RatedPicture:
-    """A picture and what people said about it.
+class RatedImage:
+    """An image and what people said about it.
 
     Attributes:
-        picture: the file that was rated.
-        reference: the undistorted picture it was made from; None where there is none.
+        image: the file that was rated.
+        reference: the undistorted image it was made from; None where there is none.
         distortion: what was done to it; "" where unknown.
         score: the mean human rating; None where people only compared pairs.
         std: standard deviation of the ratings; None where it is not published.
     """
 
-    picture: Path
+    image: Path
     reference: Path | None
     distortion: str
     score: float | None
@@ -86,7 +43,7 @@ class RatedPair:
     """Two versions of one reference, and which of them people prefer.
 
     Attributes:
-        reference: the undistorted picture.
+        reference: the undistorted image.
         a: one version.
         b: the other one.
         preference: probability that people prefer ``a``, in [0, 1].
@@ -104,7 +61,7 @@ class RatedSet:
 
     Attributes:
         name: of the data set.
-        pictures: every rated picture.
+        images: every rated image.
         higher_is_better: the direction of ``score``: True for mean opinion scores (MOS), False
             for differences to the reference's score (DMOS).
         pairs: the pairs that people compared; empty where preferences follow from ratings. A pair
@@ -112,7 +69,7 @@ class RatedSet:
     """
 
     name: str
-    pictures: tuple[RatedPicture, ...]
+    images: tuple[RatedImage, ...]
     higher_is_better: bool
     pairs: tuple[RatedPair, ...] = ()
 
@@ -234,29 +191,29 @@ class _Once:
         self._first[what] = where
 
 
-class _Pictures:
-    """Finds the picture files that a table names; the header of each file is read once."""
+class _Images:
+    """Finds the image files that a table names; the header of each file is read once."""
 
     def __init__(self) -> None:
         self._known: set[Path] = set()
         self._folders: dict[Path, dict[str, list[Path]]] = {}
 
     def find(self, path: Path, where: str) -> Path:
-        """The picture at a path."""
+        """The image at a path."""
         if path in self._known:
             return path
         if not path.is_file():
-            raise FileNotFoundError(f"{where}: expected the picture {path}, there is no such file")
+            raise FileNotFoundError(f"{where}: expected the image {path}, there is no such file")
         try:
             with Image.open(path):
                 pass
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{where}: expected a picture in {path}, got: {error}") from error
+            raise ValueError(f"{where}: expected an image in {path}, got: {error}") from error
         self._known.add(path)
         return path
 
     def find_any_case(self, path: Path, where: str) -> Path:
-        """The picture at a path, its name spelled in upper or lower case."""
+        """The image at a path, its name spelled in upper or lower case."""
         folder = path.parent
         if folder not in self._folders:
             self._folders[folder] = names = {}
@@ -272,15 +229,15 @@ class _Pictures:
 
 
 def read_live(folder: str | Path) -> RatedSet:
-    """LIVE, release 2: pictures, their distorted versions, and DMOS. Higher is worse.
+    """LIVE, release 2: images, their distorted versions, and DMOS. Higher is worse.
 
     Args:
         folder: holds ``dmos.csv`` with the columns image, reference, distortion, dmos, dmos_std;
             paths in it are relative to the folder.
 
     Raises:
-        FileNotFoundError: the table or a picture is missing.
-        ValueError: the table is not as described or a file is no picture; names file and row.
+        FileNotFoundError: the table or an image is missing.
+        ValueError: the table is not as described or a file is no image; names file and row.
 
     Source: H. R. Sheikh, M. F. Sabir, A. C. Bovik, A statistical evaluation of recent full
     reference image quality assessment algorithms, 2006.
@@ -290,20 +247,20 @@ def read_live(folder: str | Path) -> RatedSet:
     ...
     FileNotFoundError: expected the table no-such-folder/dmos.csv, and there is no such file
     """
-    folder, files, once, pictures = Path(folder), _Pictures(), _Once(), []
+    folder, files, once, images = Path(folder), _Images(), _Once(), []
     columns = ("image", "reference", "distortion", "dmos", "dmos_std")
     for row in _read_csv(folder / "dmos.csv", columns):
         once(row.cells["image"], row.where)
-        pictures.append(
-            RatedPicture(
-                picture=files.find(folder / row.cells["image"], row.where),
+        images.append(
+            RatedImage(
+                image=files.find(folder / row.cells["image"], row.where),
                 reference=files.find(folder / row.cells["reference"], row.where),
                 distortion=row.cells["distortion"],
                 score=row.number("dmos"),
                 std=row.number("dmos_std", low=0),
             )
         )
-    return RatedSet("LIVE", tuple(pictures), higher_is_better=False)
+    return RatedSet("LIVE", tuple(images), higher_is_better=False)
 
 
 def read_livewild(folder: str | Path) -> RatedSet:
@@ -314,8 +271,8 @@ def read_livewild(folder: str | Path) -> RatedSet:
             to the folder.
 
     Raises:
-        FileNotFoundError: the table or a picture is missing.
-        ValueError: the table is not as described or a file is no picture; names file and row.
+        FileNotFoundError: the table or an image is missing.
+        ValueError: the table is not as described or a file is no image; names file and row.
 
     Source: D. Ghadiyaram, A. C. Bovik, Massive online crowdsourced study of subjective and
     objective picture quality, 2016.
@@ -325,25 +282,25 @@ def read_livewild(folder: str | Path) -> RatedSet:
     ...
     FileNotFoundError: expected the table no-such-folder/mos.csv, and there is no such file
     """
-    folder, files, once, pictures = Path(folder), _Pictures(), _Once(), []
+    folder, files, once, images = Path(folder), _Images(), _Once(), []
     for row in _read_csv(folder / "mos.csv", ("image", "mos", "mos_std")):
         once(row.cells["image"], row.where)
-        pictures.append(
-            RatedPicture(
-                picture=files.find(folder / row.cells["image"], row.where),
+        images.append(
+            RatedImage(
+                image=files.find(folder / row.cells["image"], row.where),
                 reference=None,
                 distortion="",
                 score=row.number("mos"),
                 std=row.number("mos_std", low=0),
             )
         )
-    return RatedSet("LIVE In the Wild", tuple(pictures), higher_is_better=True)
+    return RatedSet("LIVE In the Wild", tuple(images), higher_is_better=True)
 
 
 def read_pieapp(folder: str | Path) -> RatedSet:
-    """The test set of PieAPP: pairs of distorted pictures, and how often people prefer the first.
+    """The test set of PieAPP: pairs of distorted images, and how often people prefer the first.
 
-    Rated are pairs, so pictures carry no score. As its authors lay it out, some pairs hold the
+    Rated are pairs, so images carry no score. As its authors lay it out, some pairs hold the
     reference itself as one of the two; they are kept, and known by ``pair.a == pair.reference``.
 
     Args:
@@ -354,9 +311,9 @@ def read_pieapp(folder: str | Path) -> RatedSet:
             do not matter).
 
     Raises:
-        FileNotFoundError: a table or a picture is missing.
+        FileNotFoundError: a table or an image is missing.
         ValueError: a table is not as described, a preference is outside [0, 1], a pair comes
-            twice, or a file is no picture; names file and row.
+            twice, or a file is no image; names file and row.
 
     Source: E. Prashnani, H. Cai, Y. Mostofi, P. Sen, PieAPP, 2018; the layout is described in
     ``dataset/dataset_README.md`` of github.com/prashnani/PerceptualImageError.
@@ -366,7 +323,7 @@ def read_pieapp(folder: str | Path) -> RatedSet:
     ...
     FileNotFoundError: expected tables no-such-folder/labels/test/*pairwise_labels*.csv, ...
     """
-    folder, files, once = Path(folder), _Pictures(), _Once()
+    folder, files, once = Path(folder), _Images(), _Once()
     labels = folder / "labels" / "test"
     tables = sorted(labels.glob("*pairwise_labels*.csv"))
     if not tables:
@@ -374,7 +331,7 @@ def read_pieapp(folder: str | Path) -> RatedSet:
             f"expected tables {labels / '*pairwise_labels*.csv'}, there are none"
         )
     columns = ("ref. image", "distorted image A", "distorted image B", "preference for A")
-    pictures: dict[Path, RatedPicture] = {}
+    images: dict[Path, RatedImage] = {}
     pairs = []
     for table in tables:
         for row in _read_csv(table, columns):
@@ -389,15 +346,15 @@ def read_pieapp(folder: str | Path) -> RatedSet:
                 path = files.find(versions / row.cells[column], row.where)
                 sides.append(path)
                 kind = re.fullmatch(r"distort_\d+_(.+)_(?:inter|intra)_.+", path.stem)
-                pictures[path] = RatedPicture(
+                images[path] = RatedImage(
                     path, reference, kind[1] if kind else "", score=None, std=None
                 )
             a, b = sides
             if a == b:
-                raise ValueError(f"{row.where}: expected two pictures, got {a.name} twice")
+                raise ValueError(f"{row.where}: expected two images, got {a.name} twice")
             once(f"{a.name} against {b.name} for {name}", row.where)
             pairs.append(RatedPair(reference, a, b, row.number("preference for A", 0, 1)))
-    return RatedSet("PieAPP", tuple(pictures.values()), higher_is_better=True, pairs=tuple(pairs))
+    return RatedSet("PieAPP", tuple(images.values()), higher_is_better=True, pairs=tuple(pairs))
 
 
 TID2013_DISTORTIONS = (
@@ -421,7 +378,7 @@ TID2013_DISTORTIONS = (
     "saturation change",
     "multiplicative Gaussian noise",
     "comfort noise",
-    "compression of noisy pictures",
+    "compression of noisy images",
     "color quantization with dither",
     "chromatic aberrations",
     "sparse sampling and reconstruction",
@@ -440,9 +397,9 @@ def read_tid2013(folder: str | Path) -> RatedSet:
             ``distorted_images/``.
 
     Raises:
-        FileNotFoundError: a table or a picture is missing.
+        FileNotFoundError: a table or an image is missing.
         ValueError: a table is not as described, the two differ in length, or a file is no
-            picture; names file and row.
+            image; names file and row.
 
     Source: N. Ponomarenko et al., Image database TID2013: Peculiarities, results and
     perspectives, 2015.
@@ -452,7 +409,7 @@ def read_tid2013(folder: str | Path) -> RatedSet:
     ...
     FileNotFoundError: expected the table no-such-folder/mos_with_names.txt, and ...
     """
-    folder, files, once, pictures = Path(folder), _Pictures(), _Once(), []
+    folder, files, once, images = Path(folder), _Images(), _Once(), []
     scores = _read_words(folder / "mos_with_names.txt", ("score", "name"))
     stds = _read_words(folder / "mos_std.txt", ("std",))
     if len(scores) != len(stds):
@@ -467,16 +424,16 @@ def read_tid2013(folder: str | Path) -> RatedSet:
         if not 1 <= int(kind) <= len(TID2013_DISTORTIONS):
             raise ValueError(f"{row.where}: expected distortions 01 to 24, got {kind} in {name!r}")
         reference = folder / "reference_images" / f"I{n}.BMP"
-        pictures.append(
-            RatedPicture(
-                picture=files.find_any_case(folder / "distorted_images" / name, row.where),
+        images.append(
+            RatedImage(
+                image=files.find_any_case(folder / "distorted_images" / name, row.where),
                 reference=files.find_any_case(reference, row.where),
                 distortion=TID2013_DISTORTIONS[int(kind) - 1],
                 score=row.number("score"),
                 std=std.number("std", low=0),
             )
         )
-    return RatedSet("TID2013", tuple(pictures), higher_is_better=True)
+    return RatedSet("TID2013", tuple(images), higher_is_better=True)
 
 
 KADID10K_DISTORTIONS = (
@@ -519,8 +476,8 @@ def read_kadid10k(folder: str | Path) -> RatedSet:
         folder: holds ``dmos.csv`` with the columns dist_img, ref_img, dmos, var, and ``images/``.
 
     Raises:
-        FileNotFoundError: the table or a picture is missing.
-        ValueError: the table is not as described or a file is no picture; names file and row.
+        FileNotFoundError: the table or an image is missing.
+        ValueError: the table is not as described or a file is no image; names file and row.
 
     Source: H. Lin, V. Hosu, D. Saupe, KADID-10k: A large-scale artificially distorted IQA
     database, 2019.
@@ -530,7 +487,7 @@ def read_kadid10k(folder: str | Path) -> RatedSet:
     ...
     FileNotFoundError: expected the table no-such-folder/dmos.csv, and there is no such file
     """
-    folder, files, once, pictures = Path(folder), _Pictures(), _Once(), []
+    folder, files, once, images = Path(folder), _Images(), _Once(), []
     for row in _read_csv(folder / "dmos.csv", ("dist_img", "ref_img", "dmos", "var")):
         name = row.cells["dist_img"]
         once(name, row.where)
@@ -538,16 +495,16 @@ def read_kadid10k(folder: str | Path) -> RatedSet:
         kind = int(row.match("dist_img", pattern, expected)[1])
         if not 1 <= kind <= len(KADID10K_DISTORTIONS):
             raise ValueError(f"{row.where}: expected distortions 01 to 25, got {kind} in {name!r}")
-        pictures.append(
-            RatedPicture(
-                picture=files.find(folder / "images" / name, row.where),
+        images.append(
+            RatedImage(
+                image=files.find(folder / "images" / name, row.where),
                 reference=files.find(folder / "images" / row.cells["ref_img"], row.where),
                 distortion=KADID10K_DISTORTIONS[kind - 1],
                 score=row.number("dmos", low=1, high=5),
                 std=row.number("var", low=0),
             )
         )
-    return RatedSet("KADID-10k", tuple(pictures), higher_is_better=True)
+    return RatedSet("KADID-10k", tuple(images), higher_is_better=True)
 
 
 _CSIQ_DISTORTIONS = {  # the table's word: the word in the name of the folder and of the file
@@ -571,8 +528,8 @@ def read_csiq(folder: str | Path) -> RatedSet:
             ``src_imgs/<image>.png`` and ``dst_imgs/<type>/<image>.<type>.<level>.png``.
 
     Raises:
-        FileNotFoundError: the table or a picture is missing.
-        ValueError: the table is not as described or a file is no picture; names file and row.
+        FileNotFoundError: the table or an image is missing.
+        ValueError: the table is not as described or a file is no image; names file and row.
 
     Source: E. C. Larson, D. M. Chandler, Most apparent distortion: full-reference image quality
     assessment and the role of strategy, 2010.
@@ -582,7 +539,7 @@ def read_csiq(folder: str | Path) -> RatedSet:
     ...
     FileNotFoundError: expected the table no-such-folder/csiq.DMOS.csv, and there is no such file
     """
-    folder, files, once, pictures = Path(folder), _Pictures(), _Once(), []
+    folder, files, once, images = Path(folder), _Images(), _Once(), []
     table, workbook = folder / "csiq.DMOS.csv", folder / "csiq.DMOS.xlsx"
     if workbook.is_file() and not table.is_file():
         raise FileNotFoundError(
@@ -597,13 +554,13 @@ def read_csiq(folder: str | Path) -> RatedSet:
         name = f"{image}.{kind}.{level}.png"
         once(name.lower(), row.where)
         distorted = folder / "dst_imgs" / kind.lower() / name
-        pictures.append(
-            RatedPicture(
-                picture=files.find_any_case(distorted, row.where),
+        images.append(
+            RatedImage(
+                image=files.find_any_case(distorted, row.where),
                 reference=files.find_any_case(folder / "src_imgs" / f"{image}.png", row.where),
                 distortion=row.cells["dst_type"],
                 score=row.number("dmos"),
                 std=row.number("dmos_std", low=0),
             )
         )
-    return RatedSet("CSIQ", tuple(pictures), higher_is_better=False)
+    return RatedSet("CSIQ", tuple(images), higher_is_better=False)

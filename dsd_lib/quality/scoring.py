@@ -15,9 +15,9 @@ from torch import Tensor
 
 from dsd_lib.backbones import Backbone, load_backbone
 from dsd_lib.checks import check_images
+from dsd_lib.files import list_images
 from dsd_lib.images import load_image
 from dsd_lib.quality.measures import FULL_REFERENCE, NO_REFERENCE, Measure, Prepared, find
-from dsd_lib.quality.rated_sets import list_pictures
 
 Source = str | Path | Tensor  # a picture file, a folder of them, or pictures (N, 3, H, W)
 Row = dict[str, object]
@@ -139,7 +139,7 @@ def list_jobs(pictures: Source | Iterable[Source]) -> list[Job]:
                 jobs.append(Job(picture, f"picture {len(jobs)}"))
         elif Path(source).is_dir():
             folder = Path(source)
-            jobs += [Job(path, str(path), folder) for path in list_pictures(folder)]
+            jobs += [Job(path, str(path), folder) for path in list_images(folder)]
         else:
             jobs.append(Job(Path(source), str(source)))
     if not jobs:
@@ -188,7 +188,7 @@ def pair_up(reference: Source, pictures: Source | Iterable[Source]) -> list[Job]
 def _find_partners(folder: Path, jobs: Sequence[Job]) -> list[Path]:
     """The reference of each picture in ``folder``, by name."""
     by_name: dict[str, list[Path]] = defaultdict(list)
-    for path in list_pictures(folder):
+    for path in list_images(folder):
         by_name[path.name].append(path)
         if path.stem != path.name:
             by_name[path.stem].append(path)

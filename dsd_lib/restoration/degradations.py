@@ -22,8 +22,8 @@ from PIL import Image
 from torch import Tensor
 
 from dsd_lib.checks import check_images
+from dsd_lib.files import data_folder
 from dsd_lib.images import image_from_array, to_array
-from dsd_lib.quality.rated_sets import data_folder
 from dsd_lib.resize import imresize
 
 Parameters = dict[str, Tensor]  # what was drawn; the first axis counts the pictures

@@ -16,9 +16,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from dsd_lib.files import write_atomically
+from dsd_lib.files import list_images, write_atomically
 from dsd_lib.images import MAX_PIXELS, image_from_array, open_picture
-from dsd_lib.quality.rated_sets import list_pictures
 
 GRAY_MODES = ("1", "L", "LA", "La")  # of Pillow, and those that begin with I;16
 RGB_MODES = ("RGB", "RGBA", "RGBX", "RGBa", "P", "PA")
@@ -225,7 +224,7 @@ def plan_results(
     pairs: list[tuple[Path, Path]] = []
     for source in map(Path, sources):
         if source.is_dir():
-            found, folder = list_pictures(source), source
+            found, folder = list_images(source), source
         else:
             found, folder = [source], source.parent
         beside = {path: path.with_name(f"{path.stem}{ending}.png") for path in found}

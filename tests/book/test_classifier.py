@@ -14,7 +14,7 @@ from data_scripts import classifier_scales
 from dsd_lib.book import classifier as module
 from dsd_lib.book import plots
 from dsd_lib.book.classifier import Classifier, class_names, load_classifier, show_predictions
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
+from dsd_lib.files import data_folder, list_images
 
 GOLDEN = json.loads(
     (Path(__file__).parent.parent / "golden" / "efficientnet_lite0.json").read_text()
@@ -323,7 +323,7 @@ def test_a_part_of_the_stored_answers_measured_again(stored, lite0):
         folder = data_folder("imagenette")
     except FileNotFoundError as error:
         pytest.skip(str(error))
-    files = [f for wnid in classifier_scales.LABELS for f in list_pictures(folder / wnid)]
+    files = [f for wnid in classifier_scales.LABELS for f in list_images(folder / wnid)]
     for scale in ("0.5", "0.25"):
         for version, change in (
             ("resized", classifier_scales.resized),

@@ -16,7 +16,7 @@ from torch import Tensor
 import dsd_lib as dsd
 from data_scripts import dsd_histogram, minimize_dsd
 from data_scripts.shared.results import RESULTS
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
+from dsd_lib.files import data_folder, list_images
 
 needs_data = pytest.mark.skipif(not os.environ.get("DSD_DATA"), reason="DSD_DATA is not set")
 
@@ -120,7 +120,7 @@ def test_stored_histogram_agrees_with_chapter_4() -> None:
 def test_stored_histogram_comes_from_the_data(net: dsd.Backbone) -> None:
     out = stored("dsd_histogram_bsds500")
     folder = data_folder("bsds500")
-    files = list_pictures(folder)
+    files = list_images(folder)
     assert [f.relative_to(folder).as_posix() for f in files] == out["names"]
     for index in (7, 260, 499):
         got = dsd_histogram.norms(dsd.load_image(files[index]), net)
@@ -320,7 +320,7 @@ def test_stored_levels() -> None:
 def test_stored_standing_comes_from_the_data(net: dsd.Backbone) -> None:
     out = stored("minimize_dsd_standing")
     folder = data_folder("sr_outputs")
-    assert [f.stem for f in list_pictures(folder / "HR")] == out["names"]
+    assert [f.stem for f in list_images(folder / "HR")] == out["names"]
     index = out["names"].index("butterfly")
     got = minimize_dsd.standing(["butterfly"], folder, net)
     for alpha, systems in got["norms"].items():

@@ -13,7 +13,7 @@ import dsd_lib as dsd
 from data_scripts import dsd_extremes, fingerprint
 from data_scripts.shared.results import RESULTS
 from dsd_lib.book.plots import load_result
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
+from dsd_lib.files import data_folder, list_images
 
 needs_data = pytest.mark.skipif(
     "DSD_DATA" not in os.environ, reason="DSD_DATA is not set: no photos"
@@ -130,7 +130,7 @@ def test_stored_norms_come_from_the_data(net: dsd.Backbone, data: str) -> None:
     """Four photos spread over the data set, and the order of all of them."""
     out = stored(f"dsd_norms_{data}")
     folder = data_folder(data)
-    files = list_pictures(folder)
+    files = list_images(folder)
     assert [f.relative_to(folder).as_posix() for f in files] == out["names"]
     for index in range(3, len(files), len(files) // 4):
         with torch.no_grad():

@@ -27,7 +27,7 @@ from dsd_lib.quality.agreement import (
     spread_bandwidth,
     srocc,
 )
-from dsd_lib.quality.rated_sets import RatedPair, RatedPicture, RatedSet
+from dsd_lib.quality.rated_sets import RatedImage, RatedPair, RatedSet
 
 CORRELATIONS = [plcc, srocc, krocc]
 NUMBERS = st.floats(-100, 100).map(lambda v: round(v, 3))
@@ -38,11 +38,11 @@ def noisy(n=60, references=6, seed=0, noise=10.0):
     rng = np.random.default_rng(seed)
     scores = rng.uniform(0, 100, n)
     values = np.exp(-(scores + rng.normal(0, noise, n)) / 40)
-    return values, scores, [f"picture {i % references}" for i in range(n)]
+    return values, scores, [f"image {i % references}" for i in range(n)]
 
 
 def rated(name, score, std=5.0, reference="sea"):
-    return RatedPicture(Path(f"{name}.png"), reference and Path(reference), "blur", score, std)
+    return RatedImage(Path(f"{name}.png"), reference and Path(reference), "blur", score, std)
 
 
 class TestPreference:
@@ -79,14 +79,14 @@ class TestPreference:
 
 class TestRatedPairs:
     def test_all_pairs_of_one_reference(self):
-        pictures = (
+        images = (
             rated("a", 20.0),
             rated("x", 1.0, reference="hill"),
             rated("b", 30.0),
             rated("c", 30.0),
             rated("y", 9.0, reference="hill"),
         )
-        pairs = rated_pairs(RatedSet("demo", pictures, higher_is_better=False))
+        pairs = rated_pairs(RatedSet("demo", images, higher_is_better=False))
         assert [(p.reference.name, p.a.stem, p.b.stem) for p in pairs] == [
             ("sea", "a", "b"),
             ("sea", "a", "c"),
@@ -97,8 +97,8 @@ class TestRatedPairs:
         assert [p.preference for p in pairs] == pytest.approx(list(expected))
 
     def test_direction(self):
-        pictures = (rated("a", 20.0), rated("b", 30.0))
-        up, down = (rated_pairs(RatedSet("demo", pictures, v))[0].preference for v in (True, False))
+        images = (rated("a", 20.0), rated("b", 30.0))
+        up, down = (rated_pairs(RatedSet("demo", images, v))[0].preference for v in (True, False))
         assert up == pytest.approx(1 - down)
         assert up < 0.5
 
@@ -107,16 +107,16 @@ class TestRatedPairs:
         assert rated_pairs(RatedSet("demo", (), True, (pair,))) == (pair,)
 
     @pytest.mark.parametrize(
-        ("picture", "missing"),
+        ("image", "missing"),
         [
             (rated("a", None), "score"),
             (rated("a", 1.0, std=None), "std"),
             (rated("a", 1.0, reference=None), "reference"),
         ],
     )
-    def test_what_is_missing_is_named(self, picture, missing):
+    def test_what_is_missing_is_named(self, image, missing):
         with pytest.raises(ValueError, match=rf"demo: .* a\.png has no {missing}"):
-            rated_pairs(RatedSet("demo", (picture, rated("b", 1.0)), True))
+            rated_pairs(RatedSet("demo", (image, rated("b", 1.0)), True))
 
 
 class TestAdvantage:
@@ -146,7 +146,7 @@ class TestAdvantage:
         assert fitted_bandwidth(unit * d, p) * unit == pytest.approx(fitted_bandwidth(d, p))
 
     def test_a_measure_that_tells_nothing_apart(self):
-        with pytest.raises(ValueError, match="tells no two pictures apart"):
+        with pytest.raises(ValueError, match="tells no two images apart"):
             spread_bandwidth([0.0, 0.0])
 
 
@@ -248,7 +248,7 @@ class TestCorrelations:
 
 
 def written_out(draw, members):
-    """A draw as indices, each reference's pictures as often as it was drawn."""
+    """A draw as indices, each reference's images as often as it was drawn."""
     return np.concatenate([np.tile(m, n) for m, n in zip(members, draw, strict=True)]).astype(int)
 
 
@@ -263,7 +263,7 @@ class TestBootstrap:
         with pytest.raises(ValueError, match="expected 1 reference and 1 draw or more"):
             draw_references(0, draws=5, seed=0)
 
-    def test_a_reference_keeps_all_its_pictures(self):
+    def test_a_reference_keeps_all_its_images(self):
         seen = []
         bootstrap(lambda rows: seen.append(rows) or 0.0, list("aabbbc"), draws=50)
         for rows in seen[1:]:
@@ -285,7 +285,7 @@ class TestBootstrap:
 
     def test_coverage(self):
         # The mean of 30 groups, drawn 100 times from a known law: near 95 % of the intervals
-        # hold its true mean of 0, and intervals from single pictures would hold it far too rarely.
+        # hold its true mean of 0, and intervals from single images would hold it far too rarely.
         rng = np.random.default_rng(5)
         references = np.repeat(np.arange(30), 4)
         held = {"references": 0, "pictures": 0}

@@ -14,7 +14,7 @@ def noise(shape: tuple[int, ...], seed: int = 0) -> Tensor:
 
 
 def falling_noise() -> Tensor:
-    """Noise whose amplitude falls as 1/f, as what is wrong in natural pictures about does."""
+    """Noise whose amplitude falls as 1/f, as what is wrong in natural images about does."""
     frequency = torch.hypot(torch.fft.fftfreq(160)[:, None], torch.fft.fftfreq(192))
     spectrum = torch.fft.fft2(noise((160, 192))) / (frequency + 1 / 160)
     error = torch.fft.ifft2(spectrum).real
@@ -23,7 +23,7 @@ def falling_noise() -> Tensor:
 
 @pytest.fixture(scope="module")
 def target() -> Tensor:
-    """A gray picture with room for errors on both sides."""
+    """A gray image with room for errors on both sides."""
     return torch.full((1, 3, 160, 192), 0.5)
 
 
@@ -98,17 +98,17 @@ def test_other_factors(target, error, factor):
     assert grid_energy(target + error + grid, target, factor) > 1.5 * plain
 
 
-def test_a_batch_is_measured_picture_by_picture(target, error):
+def test_a_batch_is_measured_image_by_image(target, error):
     x = torch.cat([target + error, target + error + 0.02 * pattern(0)])
     y = target.expand(2, -1, -1, -1)
     alone = torch.cat([grid_energy(x[i : i + 1], y[i : i + 1]) for i in range(2)])
     torch.testing.assert_close(grid_energy(x, y), alone)
 
 
-def test_bad_pictures_are_refused(bad_picture):
-    picture, error, message = bad_picture
+def test_bad_images_are_refused(bad_picture):
+    image, error, message = bad_picture
     with pytest.raises(error, match=message):
-        grid_energy(picture, torch.zeros(1, 3, 32, 32), factor=2)
+        grid_energy(image, torch.zeros(1, 3, 32, 32), factor=2)
 
 
 def test_other_bad_arguments():

@@ -34,7 +34,7 @@ def measure(net) -> NoReferenceDSD:
 
 
 @pytest.mark.parametrize("batches", [(5,), (1, 1, 1, 1, 1), (3, 2), (1, 4)])
-def test_it_is_the_mean_over_pictures_whatever_the_batching(net, metric, five, batches):
+def test_it_is_the_mean_over_images_whatever_the_batching(net, metric, five, batches):
     preds, target = five
     start = 0
     for count in batches:
@@ -211,7 +211,7 @@ def test_predictions_that_overshoot_are_taken_when_asked(net, five):
 
 
 def test_processes_add_up(net, five):
-    """Two processes, five pictures: each one's states, gathered as torch.distributed would."""
+    """Two processes, five images: each one's states, gathered as torch.distributed would."""
     preds, target = five
     parts = [slice(0, 4), slice(4, 5)]
     others = [DeepSelfDissimilarity(net, LAYERS) for _ in parts]
@@ -232,4 +232,4 @@ def test_processes_add_up(net, five):
     whole = dsd.dsd_distance(preds, target, net, LAYERS).mean()
     torch.testing.assert_close(metric.compute(), whole)
     assert not torch.allclose(others[0].compute(), whole, rtol=1e-3)
-    assert metric.pictures == 4  # afterwards the process goes on with its own
+    assert metric.images == 4  # afterwards the process goes on with its own

@@ -20,9 +20,9 @@ from dsd_lib.quality.natural_scenes import asymmetric_fit, brisque, brisque_feat
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "official.json").read_text())
 
-# Scores of other implementations, measured on these pictures in 8 bits: NIQE of basicsr 1.4.2;
+# Scores of other implementations, measured on these images in 8 bits: NIQE of basicsr 1.4.2;
 # BRISQUE's published Python features (OpenCV 4) scored by libsvm 3.37. Those two smooth with a
-# deviation of 1.166 for 7/6, and let rounding errors where a picture is flat count as texture.
+# deviation of 1.166 for 7/6, and let rounding errors where an image is flat count as texture.
 BASICSR_NIQE = {"cat": 2.5845, "gravel": 4.7148, "temple": 5.6102, "tissue": 3.4440}
 LIBSVM_BRISQUE = {
     "astronaut": -12.6388,
@@ -44,19 +44,19 @@ COFFEE_FEATURES = [
 # fmt: on
 
 
-@pytest.mark.parametrize("picture", ["astronaut", "coffee"])
-def test_official_niqe(pictures, picture):
-    assert niqe(pictures[picture]).item() == pytest.approx(GOLDEN[picture]["niqe"], abs=1e-2)
+@pytest.mark.parametrize("image", ["astronaut", "coffee"])
+def test_official_niqe(pictures, image):
+    assert niqe(pictures[image]).item() == pytest.approx(GOLDEN[image]["niqe"], abs=1e-2)
 
 
-@pytest.mark.parametrize(("picture", "value"), BASICSR_NIQE.items())
-def test_niqe_of_another_implementation(pictures, picture, value):
-    assert niqe(pictures[picture]).item() == pytest.approx(value, abs=1e-3)
+@pytest.mark.parametrize(("image", "value"), BASICSR_NIQE.items())
+def test_niqe_of_another_implementation(pictures, image, value):
+    assert niqe(pictures[image]).item() == pytest.approx(value, abs=1e-3)
 
 
-@pytest.mark.parametrize(("picture", "value"), LIBSVM_BRISQUE.items())
-def test_brisque_of_another_implementation(pictures, picture, value):
-    assert brisque(pictures[picture]).item() == pytest.approx(value, abs=0.1)
+@pytest.mark.parametrize(("image", "value"), LIBSVM_BRISQUE.items())
+def test_brisque_of_another_implementation(pictures, image, value):
+    assert brisque(pictures[image]).item() == pytest.approx(value, abs=0.1)
 
 
 def test_brisque_features_of_another_implementation(coffee):
@@ -66,9 +66,9 @@ def test_brisque_features_of_another_implementation(coffee):
 
 
 @pytest.mark.parametrize("score", [niqe, brisque])
-def test_a_batch_is_its_pictures(pictures, score):
+def test_a_batch_is_its_images(pictures, score):
     x = torch.cat([pictures[name] for name in ("cat", "flower", "temple")])
-    one_by_one = torch.cat([score(picture) for picture in x.split(1)])
+    one_by_one = torch.cat([score(image) for image in x.split(1)])
     scores = score(x)
     assert scores.shape == (3,) and scores.dtype == torch.float32
     torch.testing.assert_close(scores, one_by_one, rtol=1e-6, atol=1e-6)
@@ -106,20 +106,20 @@ DEGRADATIONS = {
 
 @pytest.mark.parametrize("degrade", DEGRADATIONS)
 @pytest.mark.parametrize("score", [niqe, brisque])
-@pytest.mark.parametrize("picture", ["cat", "coffee", "temple"])
-def test_grows_with_the_degradation(pictures, picture, score, degrade):
+@pytest.mark.parametrize("image", ["cat", "coffee", "temple"])
+def test_grows_with_the_degradation(pictures, image, score, degrade):
     function, amounts = DEGRADATIONS[degrade]
-    scores = [score(function(pictures[picture], amount)).item() for amount in amounts]
+    scores = [score(function(pictures[image], amount)).item() for amount in amounts]
     assert scores == sorted(scores) and scores[-1] > scores[0] + 1
 
 
 @pytest.mark.parametrize("score", [niqe, brisque])
-def test_gray_pictures(coffee, score):
+def test_gray_images(coffee, score):
     gray = coffee.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
     assert score(gray).isfinite().all()
 
 
-def test_a_mirrored_picture_has_its_diagonals_exchanged(coffee):
+def test_a_mirrored_image_has_its_diagonals_exchanged(coffee):
     order = [*range(10), *range(14, 18), *range(10, 14)]
     order += [18 + i for i in order]
     mirrored = brisque_features(coffee.flip(3))
@@ -127,7 +127,7 @@ def test_a_mirrored_picture_has_its_diagonals_exchanged(coffee):
 
 
 @pytest.mark.parametrize("score", [niqe, brisque])
-def test_refuses_what_is_no_picture(bad_picture, score):
+def test_refuses_what_is_no_image(bad_picture, score):
     x, error, message = bad_picture
     if isinstance(x, torch.Tensor) and x.ndim == 4 and min(x.shape[2:]) == 32:
         x = x.repeat(1, 1, 3, 6)  # large enough, so that what is wrong with it is what counts
@@ -149,7 +149,7 @@ def test_niqe_needs_two_blocks(size):
         niqe(torch.rand(1, 3, *size))
 
 
-def test_smallest_pictures():
+def test_smallest_images():
     with pytest.raises(ValueError, match="at least 96 pixels"):
         niqe(torch.rand(1, 3, 95, 400))
     with pytest.raises(ValueError, match="at least 32 pixels"):
@@ -159,7 +159,7 @@ def test_smallest_pictures():
 
 
 @pytest.mark.parametrize("value", [0.0, 0.4371, 1.0])
-def test_flat_pictures_have_no_score(value):
+def test_flat_images_have_no_score(value):
     flat = torch.full((1, 3, 200, 300), value)
     with pytest.raises(
         ValueError, match=r"texture in at least two blocks .* got 0 such blocks of 6"
@@ -183,7 +183,7 @@ def test_what_lies_outside_whole_blocks_does_not_count(pictures):
     assert niqe(wider) == niqe(x)
 
 
-def test_mscn_of_a_known_picture():
+def test_mscn_of_a_known_image():
     """Against the formula, one pixel at a time, away from the border."""
     y = 255 * torch.rand(1, 1, 12, 12, dtype=torch.float64)
     offsets = np.arange(-3, 4)

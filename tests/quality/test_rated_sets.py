@@ -12,18 +12,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dsd_lib.files import data_folder
 from dsd_lib.quality import rated_sets
-from dsd_lib.quality.rated_sets import RatedPair, RatedPicture, RatedSet, data_folder
+from dsd_lib.quality.rated_sets import RatedImage, RatedPair, RatedSet
 
 
-def picture(path: Path) -> None:
+def image(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (3, 2)).save(path, "BMP" if path.suffix.lower() == ".bmp" else "PNG")
 
 
 def live(folder: Path) -> None:
     for name in ("reference/sea.png", "distorted/sea_jpeg.png", "distorted/sea_blur.png"):
-        picture(folder / name)
+        image(folder / name)
     (folder / "dmos.csv").write_text(
         "image,reference,distortion,dmos,dmos_std\n"
         "distorted/sea_jpeg.png,reference/sea.png,jpeg,40.5,2.5\n"
@@ -33,15 +34,15 @@ def live(folder: Path) -> None:
 
 def livewild(folder: Path) -> None:
     for name in ("images/1.png", "images/2.png"):
-        picture(folder / name)
+        image(folder / name)
     (folder / "mos.csv").write_text("image,mos,mos_std\nimages/1.png,73.6,20.4\nimages/2.png,9,1\n")
 
 
 def pieapp(folder: Path) -> None:
     for n in (25, 7):
-        picture(folder / f"reference_images/test/ref_{n}.png")
+        image(folder / f"reference_images/test/ref_{n}.png")
         for kind in ("blur_gaussian_intra_0", "noise_inter_3"):
-            picture(folder / f"distorted_images/test/ref_{n}/distort_{n}_{kind}.png")
+            image(folder / f"distorted_images/test/ref_{n}/distort_{n}_{kind}.png")
     labels = folder / "labels" / "test"
     labels.mkdir(parents=True)
     header = "ref. image, distorted image A, distorted image B, preference for A\n"
@@ -58,9 +59,9 @@ def pieapp(folder: Path) -> None:
 
 def tid2013(folder: Path) -> None:
     for name in ("reference_images/I01.BMP", "reference_images/i25.bmp"):
-        picture(folder / name)
+        image(folder / name)
     for name in ("i01_01_1.bmp", "I01_24_5.BMP", "I25_10_3.bmp"):
-        picture(folder / "distorted_images" / name)
+        image(folder / "distorted_images" / name)
     (folder / "mos_with_names.txt").write_text(
         "5.51429 I01_01_1.bmp\n3.25000 i01_24_5.bmp\n0.5 i25_10_3.bmp\n"
     )
@@ -69,7 +70,7 @@ def tid2013(folder: Path) -> None:
 
 def kadid10k(folder: Path) -> None:
     for name in ("I01.png", "I01_01_01.png", "I01_25_05.png"):
-        picture(folder / "images" / name)
+        image(folder / "images" / name)
     (folder / "dmos.csv").write_text(
         "dist_img,ref_img,dmos,var\nI01_01_01.png,I01.png,4.57,0.496\nI01_25_05.png,I01.png,1,0.9\n"
     )
@@ -82,7 +83,7 @@ def csiq(folder: Path) -> None:
         "dst_imgs/awgn/1600.AWGN.1.png",
         "dst_imgs/jpeg2000/boston.jpeg2000.5.png",
     ):
-        picture(folder / name)
+        image(folder / name)
     (folder / "csiq.DMOS.csv").write_text(  # as a spreadsheet program writes the sheet
         ",,,,,,,,\nCSIQ,,,,,,,,\n,,,,,,,,\n"
         ",,,image,dst_idx,dst_type,dst_lev,dmos_std,dmos\n"
@@ -102,7 +103,7 @@ class Case:
     first: int  # its first row that holds a score
     score: str  # the score in that row, as written
     columns: tuple[str, ...]  # of the header, as written; none where there is no header
-    picture: str  # the first rated picture
+    image: str  # the first rated image
     reference: str | None  # and its reference
 
 
@@ -198,9 +199,9 @@ def test_live(tmp_path: Path) -> None:
     reference = tmp_path / "reference/sea.png"
     assert rated_sets.read_live(tmp_path) == RatedSet(
         name="LIVE",
-        pictures=(
-            RatedPicture(tmp_path / "distorted/sea_jpeg.png", reference, "jpeg", 40.5, 2.5),
-            RatedPicture(tmp_path / "distorted/sea_blur.png", reference, "gblur", -0.25, 0.0),
+        images=(
+            RatedImage(tmp_path / "distorted/sea_jpeg.png", reference, "jpeg", 40.5, 2.5),
+            RatedImage(tmp_path / "distorted/sea_blur.png", reference, "gblur", -0.25, 0.0),
         ),
         higher_is_better=False,
         pairs=(),
@@ -211,9 +212,9 @@ def test_livewild(tmp_path: Path) -> None:
     livewild(tmp_path)
     assert rated_sets.read_livewild(str(tmp_path)) == RatedSet(
         name="LIVE In the Wild",
-        pictures=(
-            RatedPicture(tmp_path / "images/1.png", None, "", 73.6, 20.4),
-            RatedPicture(tmp_path / "images/2.png", None, "", 9.0, 1.0),
+        images=(
+            RatedImage(tmp_path / "images/1.png", None, "", 73.6, 20.4),
+            RatedImage(tmp_path / "images/2.png", None, "", 9.0, 1.0),
         ),
         higher_is_better=True,
     )
@@ -227,33 +228,33 @@ def test_pieapp_keeps_pairs_with_the_reference(tmp_path: Path) -> None:
     noise = tmp_path / "distorted_images/test/ref_25/distort_25_noise_inter_3.png"
     assert rated.pairs[:2] == (RatedPair(ref, blur, noise, 0.25), RatedPair(ref, ref, noise, 1.0))
     assert len(rated.pairs) == 3
-    assert rated.pictures[:2] == (
-        RatedPicture(blur, ref, "blur_gaussian", None, None),
-        RatedPicture(noise, ref, "noise", None, None),
+    assert rated.images[:2] == (
+        RatedImage(blur, ref, "blur_gaussian", None, None),
+        RatedImage(noise, ref, "noise", None, None),
     )
-    assert len(rated.pictures) == 4, "each once, and references are no rated pictures"
+    assert len(rated.images) == 4, "each once, and references are no rated images"
 
 
 def test_tid2013_in_any_case(tmp_path: Path) -> None:
     tid2013(tmp_path)
     rated = rated_sets.read_tid2013(tmp_path)
     assert rated.higher_is_better
-    assert rated.pictures == (
-        RatedPicture(
+    assert rated.images == (
+        RatedImage(
             tmp_path / "distorted_images/i01_01_1.bmp",
             tmp_path / "reference_images/I01.BMP",
             "Gaussian noise",
             5.51429,
             0.13013,
         ),
-        RatedPicture(
+        RatedImage(
             tmp_path / "distorted_images/I01_24_5.BMP",
             tmp_path / "reference_images/I01.BMP",
             "sparse sampling and reconstruction",
             3.25,
             0.2,
         ),
-        RatedPicture(
+        RatedImage(
             tmp_path / "distorted_images/I25_10_3.bmp",
             tmp_path / "reference_images/i25.bmp",
             "JPEG",
@@ -268,9 +269,9 @@ def test_kadid10k_is_higher_is_better(tmp_path: Path) -> None:
     rated = rated_sets.read_kadid10k(tmp_path)
     assert rated.higher_is_better
     reference = tmp_path / "images/I01.png"
-    assert rated.pictures == (
-        RatedPicture(tmp_path / "images/I01_01_01.png", reference, "Gaussian blur", 4.57, 0.496),
-        RatedPicture(tmp_path / "images/I01_25_05.png", reference, "contrast change", 1.0, 0.9),
+    assert rated.images == (
+        RatedImage(tmp_path / "images/I01_01_01.png", reference, "Gaussian blur", 4.57, 0.496),
+        RatedImage(tmp_path / "images/I01_25_05.png", reference, "contrast change", 1.0, 0.9),
     )
 
 
@@ -278,15 +279,15 @@ def test_csiq_below_a_title_and_in_any_case(tmp_path: Path) -> None:
     csiq(tmp_path)
     rated = rated_sets.read_csiq(tmp_path)
     assert not rated.higher_is_better
-    assert rated.pictures == (
-        RatedPicture(
+    assert rated.images == (
+        RatedImage(
             tmp_path / "dst_imgs/awgn/1600.AWGN.1.png",
             tmp_path / "src_imgs/1600.png",
             "noise",
             0.062,
             0.061,
         ),
-        RatedPicture(
+        RatedImage(
             tmp_path / "dst_imgs/jpeg2000/boston.jpeg2000.5.png",
             tmp_path / "src_imgs/Boston.png",
             "jpeg 2000",
@@ -412,10 +413,10 @@ def test_row_twice(case: Case, tmp_path: Path) -> None:
     fails(case, tmp_path, ValueError, row, f"once, it came in {table}, row {case.first} too")
 
 
-def test_no_picture(case: Case, tmp_path: Path) -> None:
-    file = tmp_path / case.picture
+def test_no_image(case: Case, tmp_path: Path) -> None:
+    file = tmp_path / case.image
     file.unlink()
-    row = f"{tmp_path / case.table}, row {case.first}: expected the picture"
+    row = f"{tmp_path / case.table}, row {case.first}: expected the image"
     fails(case, tmp_path, FileNotFoundError, row, "no such file", file.parent)
 
 
@@ -424,21 +425,21 @@ def test_no_reference(name: str, tmp_path: Path) -> None:
     case = CASES[name]
     case.make(tmp_path)
     (tmp_path / case.reference).unlink()
-    row = f"{tmp_path / case.table}, row {case.first}: expected the picture"
+    row = f"{tmp_path / case.table}, row {case.first}: expected the image"
     fails(case, tmp_path, FileNotFoundError, row, tmp_path / case.reference)
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
-def test_file_that_is_no_picture(case: Case, tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / case.picture
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
+def test_file_that_is_no_image(case: Case, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / case.image
     file.write_bytes(content)
-    row = f"{tmp_path / case.table}, row {case.first}: expected a picture in {file}, got: "
+    row = f"{tmp_path / case.table}, row {case.first}: expected an image in {file}, got: "
     fails(case, tmp_path, ValueError, row)
 
 
-def test_folder_in_the_place_of_a_picture(case: Case, tmp_path: Path) -> None:
-    (tmp_path / case.picture).unlink()
-    (tmp_path / case.picture).mkdir()
+def test_folder_in_the_place_of_a_image(case: Case, tmp_path: Path) -> None:
+    (tmp_path / case.image).unlink()
+    (tmp_path / case.image).mkdir()
     fails(case, tmp_path, FileNotFoundError, f"{tmp_path / case.table}, row {case.first}")
 
 
@@ -456,15 +457,15 @@ def test_pieapp_preference_outside_0_to_1(tmp_path: Path, preference: str) -> No
     fails(CASES["pieapp"], tmp_path, ValueError, expected)
 
 
-def test_pieapp_picture_against_itself(tmp_path: Path) -> None:
+def test_pieapp_image_against_itself(tmp_path: Path) -> None:
     pieapp(tmp_path)
     replace(
         tmp_path / LABELS, "distort_25_noise_inter_3.png", "distort_25_blur_gaussian_intra_0.png"
     )
-    fails(CASES["pieapp"], tmp_path, ValueError, f"{tmp_path / LABELS}, row 2: expected two pict")
+    fails(CASES["pieapp"], tmp_path, ValueError, f"{tmp_path / LABELS}, row 2: expected two im")
 
 
-def test_pieapp_picture_of_another_reference(tmp_path: Path) -> None:
+def test_pieapp_image_of_another_reference(tmp_path: Path) -> None:
     pieapp(tmp_path)
     replace(tmp_path / LABELS, "ref_25.png,ref_25.png", "ref_25.png,ref_7.png")
     fails(CASES["pieapp"], tmp_path, FileNotFoundError, f"{tmp_path / LABELS}, row 3", "ref_7.png")
@@ -485,7 +486,7 @@ def test_tid2013_other_names(tmp_path: Path, name: str) -> None:
 
 def test_tid2013_name_in_two_spellings(tmp_path: Path) -> None:
     tid2013(tmp_path)
-    picture(tmp_path / "reference_images/I25.BMP")
+    image(tmp_path / "reference_images/I25.BMP")
     if len(list((tmp_path / "reference_images").iterdir())) == 2:
         pytest.skip("file names do not differ by case here")
     fails(CASES["tid2013"], tmp_path, ValueError, "row 3", "['I25.BMP', 'i25.bmp']")
@@ -531,29 +532,29 @@ needs_data = pytest.mark.skipif("DSD_DATA" not in os.environ, reason="DSD_DATA i
 @needs_data
 def test_the_real_live() -> None:
     rated = rated_sets.read_live(data_folder("live"))
-    assert len(rated.pictures) == 133
-    assert len({p.reference for p in rated.pictures}) == 7
-    counts = Counter(p.distortion for p in rated.pictures)
+    assert len(rated.images) == 133
+    assert len({p.reference for p in rated.images}) == 7
+    counts = Counter(p.distortion for p in rated.images)
     assert set(counts) == {"jpeg", "wnoise", "gblur", "fastfading"}
-    per_reference = Counter(p.reference for p in rated.pictures)
+    per_reference = Counter(p.reference for p in rated.images)
     assert sum(n * (n - 1) // 2 for n in per_reference.values()) == 1204, "pairs of one reference"
-    assert all(p.score is not None and p.std is not None for p in rated.pictures)
+    assert all(p.score is not None and p.std is not None for p in rated.images)
 
 
 @needs_data
 def test_the_real_livewild() -> None:
     rated = rated_sets.read_livewild(data_folder("livewild"))
-    assert len(rated.pictures) == 627
-    assert all(p.reference is None and 0 <= p.score <= 100 for p in rated.pictures)
+    assert len(rated.images) == 627
+    assert all(p.reference is None and 0 <= p.score <= 100 for p in rated.images)
 
 
 @needs_data
-def test_a_real_set_with_one_picture_lost(tmp_path: Path) -> None:
+def test_a_real_set_with_one_image_lost(tmp_path: Path) -> None:
     source = data_folder("livewild")
     shutil.copy(source / "mos.csv", tmp_path)
     (tmp_path / "images").symlink_to(source / "images", target_is_directory=True)
-    assert len(rated_sets.read_livewild(tmp_path).pictures) == 627
+    assert len(rated_sets.read_livewild(tmp_path).images) == 627
     text = (tmp_path / "mos.csv").read_text()
     (tmp_path / "mos.csv").write_text(text.replace("images/533.jpg", "images/lost.jpg"))
-    with pytest.raises(FileNotFoundError, match=r"mos.csv, row 2: expected the picture .*lost.jpg"):
+    with pytest.raises(FileNotFoundError, match=r"mos.csv, row 2: expected the image .*lost.jpg"):
         rated_sets.read_livewild(tmp_path)

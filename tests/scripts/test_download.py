@@ -29,6 +29,7 @@ from data_scripts.download import check_layout, get, install, main
 from data_scripts.shared import archives, transfer
 from data_scripts.shared.archives import DownloadError
 from data_scripts.shared.data_sets import DATA_SETS, DataSet, File
+from dsd_lib.files import data_folder, list_images
 from dsd_lib.quality import rated_sets
 
 CONTENT = np.random.default_rng(0).bytes(400_000)
@@ -757,7 +758,7 @@ def test_bsds500(tmp_path: Path) -> None:
     assert placed(target) == [
         f"{part}/{n}.jpg" for part in ("test", "train", "val") for n in (12, 3)
     ]
-    assert len(rated_sets.list_pictures(target / "train")) == 2
+    assert len(list_images(target / "train")) == 2
 
 
 def test_bsds500_as_it_should_be(tmp_path: Path) -> None:
@@ -825,7 +826,7 @@ def test_tid2013_unpacked_by_hand_for_the_reader(tmp_path: Path) -> None:
     (folder / "metrics" / "psnr.txt").write_text("30")
     target = install([tmp_path / "hand"], tmp_path / "data", few("tid2013"))
     assert len(placed(target)) == 5
-    assert rated_sets.read_tid2013(target).pictures[0].distortion == "Gaussian blur"
+    assert rated_sets.read_tid2013(target).images[0].distortion == "Gaussian blur"
 
 
 def test_tid2013_arrives_as_rar(
@@ -848,7 +849,7 @@ def test_kadid10k_for_the_reader(tmp_path: Path) -> None:
     }
     target = install([make_zip(tmp_path / "k.zip", files)], tmp_path / "data", few("kadid10k"))
     assert placed(target) == ["dmos.csv", "images/I01.png", "images/I01_02_03.png"]
-    assert rated_sets.read_kadid10k(target).pictures[0].score == 3.2
+    assert rated_sets.read_kadid10k(target).images[0].score == 3.2
 
 
 def test_kodak_from_single_files(server: Server, tmp_path: Path) -> None:
@@ -901,4 +902,4 @@ def test_sets_are_described(name: str) -> None:
 @pytest.mark.parametrize("name", ["bsds500", "levin"])
 def test_the_real_sets_lie_as_laid_out_here(name: str) -> None:
     data = DATA_SETS[name]
-    check_layout(rated_sets.data_folder(data.folder), data)
+    check_layout(data_folder(data.folder), data)

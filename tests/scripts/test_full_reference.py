@@ -10,9 +10,10 @@ import torch
 import dsd_lib as dsd
 from data_scripts import evaluate_full_reference as script
 from data_scripts.shared import results
+from dsd_lib.files import data_folder
 from dsd_lib.quality import agreement, baselines
 from dsd_lib.quality.measures import of_stored
-from dsd_lib.quality.rated_sets import RatedPair, RatedPicture, RatedSet, data_folder
+from dsd_lib.quality.rated_sets import RatedImage, RatedPair, RatedSet
 
 STORED = results.RESULTS / "full_reference_live.json"
 PUBLIC = {
@@ -120,19 +121,19 @@ class TestMeasure:
                 path = tmp_path / f"{name}_{level}.png"
                 noisy = (x + 0.03 * level * torch.randn(x.shape)).clamp(0, 1)
                 Image.fromarray(dsd.to_array(noisy)).save(path)
-                rated.append(RatedPicture(path, reference, "noise", 20.0 * level, 15.0))
+                rated.append(RatedImage(path, reference, "noise", 20.0 * level, 15.0))
         return RatedSet("small", tuple(rated), higher_is_better=False)
 
-    def test_from_pictures_to_statistics(self, net, tmp_path, small_set, monkeypatch):
+    def test_from_images_to_statistics(self, net, tmp_path, small_set, monkeypatch):
         described = []
         inner = script.describe
         monkeypatch.setattr(script, "describe", lambda x, net: described.append(1) or inner(x, net))
         groups = script.versions(small_set)
-        assert [len(pictures) for pictures in groups.values()] == [4, 4]
+        assert [len(images) for images in groups.values()] == [4, 4]
         path = tmp_path / "cache.jsonl"
         with torch.no_grad():
             values = script.measure(groups, net, ["psnr", "ssim"], script.Cache(path), tmp_path)
-            assert len(described) == 8 + 2  # every picture once, every reference once
+            assert len(described) == 8 + 2  # every image once, every reference once
             again = script.measure(groups, net, ["psnr", "ssim"], script.Cache(path), tmp_path)
         assert again == values
         assert len(described) == 10
@@ -150,25 +151,25 @@ class TestMeasure:
             assert ("logistic_given" in of) == ("/" in name)
             for value, low, high in of.values():
                 assert -1 <= low <= value + 1e-4 and value - 1e-4 <= high <= 1
-        kept = script.picture_values(small_set, values)
+        kept = script.image_values(small_set, values)
         assert kept["name"][0] == "coffee_1" and len(kept["values"]["psnr"]) == 8
 
-    def test_another_size_names_the_picture(self, net, tmp_path, small_set):
+    def test_another_size_names_the_image(self, net, tmp_path, small_set):
         from PIL import Image
 
-        bad = small_set.pictures[2].picture
+        bad = small_set.images[2].image
         Image.new("RGB", (96, 90)).save(bad)
         with pytest.raises(ValueError, match=r"coffee_3\.png: expected the reference's size"):
             script.measure(
                 script.versions(small_set), net, [], script.Cache(tmp_path / "c"), tmp_path
             )
 
-    def test_pairs_bring_their_own_pictures(self):
+    def test_pairs_bring_their_own_images(self):
         r, a, b = (Path(name) for name in "rab")
         pairs = (RatedPair(r, a, b, 0.3), RatedPair(r, r, b, 0.9))
         only_pairs = RatedSet("pieapp", (), True, pairs)
         assert script.versions(only_pairs) == {r: [a, b, r]}
-        assert script.picture_values(only_pairs, {}) == {}
+        assert script.image_values(only_pairs, {}) == {}
 
 
 def test_a_set_of_pairs_alone():
@@ -181,17 +182,17 @@ def test_a_set_of_pairs_alone():
     ]
     values, pairs, rated = {}, [], []
     for r in (Path("sea"), Path("hill"), Path("wood")):
-        pictures = [r, *(Path(f"{r}_{i}") for i in range(4))]
-        rated += [RatedPicture(p, r, "", None, None) for p in pictures[1:]]
-        for level, picture in enumerate(pictures):
+        images = [r, *(Path(f"{r}_{i}") for i in range(4))]
+        rated += [RatedImage(p, r, "", None, None) for p in images[1:]]
+        for level, image in enumerate(images):
             spread = rng.uniform(0.9, 1.1, len(names))
-            values[r, picture] = {
+            values[r, image] = {
                 n: 50.0 - 5 * level * s if of_stored(n).higher_is_better else level * s
                 for n, s in zip(names, spread, strict=True)
             }
         for i in range(5):
             for k in range(i + 1, 5):
-                pairs.append(RatedPair(r, pictures[i], pictures[k], 1 - 0.4 ** (k - i)))
+                pairs.append(RatedPair(r, images[i], images[k], 1 - 0.4 ** (k - i)))
     rated_set = RatedSet("pieapp", tuple(rated), True, tuple(pairs))
     assert {len(v) for v in script.versions(rated_set).values()} == {5}
     found = script.statistics(rated_set, values, draws=20)
@@ -200,7 +201,7 @@ def test_a_set_of_pairs_alone():
         of = found["measures"][name]["all"]
         assert {"plcc", "srocc", "krocc"}.isdisjoint(of)
         assert of["pearson"][0] > 0.8, name
-    assert script.picture_values(rated_set, values) == {}
+    assert script.image_values(rated_set, values) == {}
     first = {key: value for key, value in values.items() if key[0] == Path("sea")}
     compared = script.compare_dequantized(values, first)
     assert compared["dsd2/relu4_1"] == [0.0, 1.0]
@@ -220,13 +221,13 @@ class TestStored:
         names = {f"{n}/{layer}" for n in script.FEATURE_MEASURES for layer in script.LAYERS}
         assert names <= set(live["measures"])
 
-    def test_statistics_follow_from_the_pictures(self, live):
+    def test_statistics_follow_from_the_images(self, live):
         rated_set = rebuilt(live["pictures"])
         pairs = agreement.rated_pairs(rated_set)
         assert len(pairs) == 1204
         for name in ("dsd2/relu4_1", "style/relu2_1", "psnr", "ssim_y"):
             values = live["pictures"]["values"][name]
-            of = {r.picture: v for r, v in zip(rated_set.pictures, values, strict=True)}
+            of = {r.image: v for r, v in zip(rated_set.images, values, strict=True)}
             d = agreement.advantage(
                 [of[p.a] for p in pairs],
                 [of[p.b] for p in pairs],
@@ -253,13 +254,13 @@ def rebuilt(kept):
     rows = zip(*(kept[k] for k in ("name", "reference", "distortion", "score", "std")), strict=True)
     return RatedSet(
         "live",
-        tuple(RatedPicture(Path(n), Path(r), d, score, std) for n, r, d, score, std in rows),
+        tuple(RatedImage(Path(n), Path(r), d, score, std) for n, r, d, score, std in rows),
         higher_is_better=False,
     )
 
 
 def test_a_part_measured_again(live, net):
-    """One reference's first pictures at relu2_1 and relu3_1, from the data set itself."""
+    """One reference's first images at relu2_1 and relu3_1, from the data set itself."""
     try:
         folder = data_folder("live")
     except FileNotFoundError as error:
@@ -267,12 +268,12 @@ def test_a_part_measured_again(live, net):
     from dsd_lib.quality.rated_sets import read_live
 
     wanted = [("buildings", "gblur"), ("buildings", "jpeg")]
-    rows = {(r.reference.stem, r.distortion): r for r in reversed(read_live(folder).pictures)}
+    rows = {(r.reference.stem, r.distortion): r for r in reversed(read_live(folder).images)}
     names = live["pictures"]["name"]
     for key in wanted:
         rated = rows[key]
-        x, y = dsd.load_image(rated.picture), dsd.load_image(rated.reference)
-        index = names.index(rated.picture.stem)
+        x, y = dsd.load_image(rated.image), dsd.load_image(rated.reference)
+        index = names.index(rated.image.stem)
         assert live["pictures"]["score"][index] == rated.score
         measured = {"psnr": baselines.psnr(x, y), "ssim_y": baselines.ssim_y(x, y)}
         for name in ("dsd2", "style", "perceptual"):
@@ -280,7 +281,7 @@ def test_a_part_measured_again(live, net):
                 measured[f"{name}/{layer}"] = PUBLIC[name](x, y, net, [layer])
         for name, value in measured.items():
             stored = live["pictures"]["values"][name][index]
-            assert value.item() == pytest.approx(stored, rel=1e-3), (rated.picture.stem, name)
+            assert value.item() == pytest.approx(stored, rel=1e-3), (rated.image.stem, name)
 
 
 def test_every_data_set_has_a_reader():

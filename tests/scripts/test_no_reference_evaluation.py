@@ -16,13 +16,14 @@ from data_scripts import psi_predictors
 from data_scripts.evaluate_full_reference import Cache
 from data_scripts.shared.results import RESULTS
 from dsd_lib.book.plots import load_result
+from dsd_lib.files import data_folder
 from dsd_lib.no_reference import PSI_LAYERS, NoReferenceDSD, Psi
 from dsd_lib.quality import rated_sets
 from dsd_lib.quality.natural_scenes import brisque, niqe
-from dsd_lib.quality.rated_sets import RatedPair, RatedPicture, RatedSet
+from dsd_lib.quality.rated_sets import RatedImage, RatedPair, RatedSet
 
 needs_data = pytest.mark.skipif(
-    "DSD_DATA" not in os.environ, reason="DSD_DATA is not set: no rated pictures"
+    "DSD_DATA" not in os.environ, reason="DSD_DATA is not set: no rated images"
 )
 STORED = {"live": 133, "livewild": 627}
 SIMPLE = ("mean", "line", "log_linear")
@@ -39,7 +40,7 @@ def simple(net):
 
 
 def made_up(norm: float, psi: float, quality: float) -> script.Values:
-    """Values of a picture with the same norm and prediction at all layers."""
+    """Values of an image with the same norm and prediction at all layers."""
     values = {"niqe": [quality], "brisque": [-quality]}
     for alpha in script.ALPHAS:
         values |= {f"norms{alpha}": [norm] * 4, f"psi{alpha}": [psi] * 4}
@@ -52,16 +53,16 @@ def rated():
     """Two references with six versions each, and what was "measured" of them: the worse, the
     larger the norm; ψ is off by 0.01 and does not move.
     """
-    pictures, values = [], {}
+    images, values = [], {}
     for reference in (Path("sea.png"), Path("hill.png")):
         base = 0.2 if reference.stem == "sea" else 0.3
         values[reference] = made_up(base, base - 0.01, 1.0)
         for level in range(1, 7):
             path = Path(f"{reference.stem}{level}.png")
             kind = "noise" if level % 2 else "blur"
-            pictures.append(RatedPicture(path, reference, kind, 10.0 * level, 5.0))
+            images.append(RatedImage(path, reference, kind, 10.0 * level, 5.0))
             values[path] = made_up(base + 0.02 * level, base - 0.01, 1.0 + level**2)
-    return RatedSet("made up", tuple(pictures), higher_is_better=False), values
+    return RatedSet("made up", tuple(images), higher_is_better=False), values
 
 
 def test_raw_values_are_the_librarys(net, astronaut):
@@ -80,21 +81,21 @@ def test_raw_values_are_the_librarys(net, astronaut):
 
 def test_the_measure_is_the_librarys(net, simple, astronaut):
     """Eq. (5) from the stored norms and predictions, with ψ and with a simple predictor."""
-    x, picture = astronaut[..., 20:116, 20:212], Path("a.png")
+    x, image = astronaut[..., 20:116, 20:212], Path("a.png")
     psis = {alpha: Psi(alpha).eval() for alpha in (2, 4)}
     with torch.no_grad():
-        values = {picture: script.raw_values(x, net)}
+        values = {image: script.raw_values(x, net)}
         for alpha, psi in psis.items():
-            values[picture] |= script.psi_values(x, alpha, psi)
+            values[image] |= script.psi_values(x, alpha, psi)
         found = script.measures(values, script.predictions(values, simple, {}))
         for alpha in (2, 4):
             for name, predictor in [("psi", psis[alpha]), ("line", simple[alpha]["line"])]:
                 q = NoReferenceDSD(net=net, psi=predictor)(x).item()
-                assert found[f"q_dsd{alpha}/{name}"][picture] == pytest.approx(q, rel=1e-4)
+                assert found[f"q_dsd{alpha}/{name}"][image] == pytest.approx(q, rel=1e-4)
     assert not any("reference" in name for name in found)
 
 
-def test_measures_of_made_up_pictures(rated, simple):
+def test_measures_of_made_up_images(rated, simple):
     rated_set, values = rated
     references = script.references_of(rated_set)
     predicted = script.predictions(values, simple, references)
@@ -155,10 +156,10 @@ def test_analysis_of_a_set_with_references(rated, simple):
 def test_a_set_without_references_turned_round(rated, simple):
     """The same with opinions that rise with quality, and no reference: the same agreement."""
     rated_set, values = rated
-    rows = [RatedPicture(r.picture, None, "", 100 - r.score, 5.0) for r in rated_set.pictures]
+    rows = [RatedImage(r.image, None, "", 100 - r.score, 5.0) for r in rated_set.images]
     alone = RatedSet("alone", tuple(rows), higher_is_better=True)
-    assert script.all_pictures(alone) == [r.picture for r in rows]
-    some = {r.picture: values[r.picture] for r in rows}
+    assert script.all_images(alone) == [r.image for r in rows]
+    some = {r.image: values[r.image] for r in rows}
     with_references = script.analyze(rated_set, values, simple, draws=5)
     got = script.analyze(alone, some, simple, draws=5)
     json.dumps(got, allow_nan=False)
@@ -175,15 +176,15 @@ def test_a_set_without_references_turned_round(rated, simple):
 
 def test_a_set_of_pairs_only(rated, simple):
     rated_set, values = rated
-    pictures = [RatedPicture(r.picture, r.reference, "", None, None) for r in rated_set.pictures]
+    images = [RatedImage(r.image, r.reference, "", None, None) for r in rated_set.images]
     pairs = [
         RatedPair(Path("sea.png"), Path("sea.png"), Path("sea4.png"), 1.0),  # with the reference
         RatedPair(Path("sea.png"), Path("sea2.png"), Path("sea3.png"), 0.6),
         RatedPair(Path("hill.png"), Path("hill5.png"), Path("hill1.png"), 0.0),
         RatedPair(Path("hill.png"), Path("hill2.png"), Path("hill1.png"), 0.4),
     ]
-    only_pairs = RatedSet("pairs", tuple(pictures), higher_is_better=True, pairs=tuple(pairs))
-    assert set(script.all_pictures(only_pairs)) == set(values)
+    only_pairs = RatedSet("pairs", tuple(images), higher_is_better=True, pairs=tuple(pairs))
+    assert set(script.all_images(only_pairs)) == set(values)
     got = script.analyze(only_pairs, values, simple, draws=5)
     json.dumps(got, allow_nan=False)
     assert got["counts"] == {"all": {"pictures": 0, "pairs": 4}}
@@ -194,12 +195,12 @@ def test_a_set_of_pairs_only(rated, simple):
     assert got["srocc_differences"] == {} and got["pictures"] == {}
 
 
-def test_finished_pictures_are_not_measured_again(tmp_path):
+def test_finished_images_are_not_measured_again(tmp_path):
     files = []
     for index in range(3):
         files.append(tmp_path / f"{index}.png")
-        script_picture = torch.full((1, 3, 8, 8), index / 4)
-        Image.fromarray(dsd.to_array(script_picture)).save(files[-1])
+        script_image = torch.full((1, 3, 8, 8), index / 4)
+        Image.fromarray(dsd.to_array(script_image)).save(files[-1])
     seen = []
 
     def measure(x):
@@ -210,8 +211,8 @@ def test_finished_pictures_are_not_measured_again(tmp_path):
 
     path = tmp_path / "cache.jsonl"
     with pytest.raises(ValueError, match=r"2\.png: no texture"):
-        script.measure_pictures(files, tmp_path, Cache(path), measure, "cpu")
-    got = script.measure_pictures(files, tmp_path, Cache(path), measure, "cpu")
+        script.measure_images(files, tmp_path, Cache(path), measure, "cpu")
+    got = script.measure_images(files, tmp_path, Cache(path), measure, "cpu")
     assert len(seen) == 4 and list(got) == files
     assert got[files[1]]["niqe"] == pytest.approx([64 / 255])
 
@@ -254,23 +255,23 @@ def test_stored_agreement_follows_from_the_stored_values(stored):
 
 @needs_data
 def test_stored_values_can_be_measured_again(stored, net):
-    """Every measure of three pictures."""
+    """Every measure of three images."""
     name, results = stored
-    rated_set = getattr(rated_sets, f"read_{name}")(rated_sets.data_folder(name))
+    rated_set = getattr(rated_sets, f"read_{name}")(data_folder(name))
     rows = script.rated_rows(rated_set)
     kept = results["pictures"]
-    assert kept["name"] == [r.picture.stem for r in rows]
+    assert kept["name"] == [r.image.stem for r in rows]
     assert kept["score"] == [r.score for r in rows]
     predictors = {alpha: psi_predictors.load_predictors(alpha, net) for alpha in script.ALPHAS}
     psis = {alpha: p.pop("psi") for alpha, p in predictors.items()}
     for index in (0, len(rows) // 2, len(rows) - 1):
-        picture = rows[index].picture
-        x = dsd.load_image(picture)
+        image = rows[index].image
+        x = dsd.load_image(image)
         with torch.no_grad():
-            values = {picture: script.raw_values(x, net)}
+            values = {image: script.raw_values(x, net)}
             for alpha, psi in psis.items():
-                values[picture] |= script.psi_values(x, alpha, psi)
+                values[image] |= script.psi_values(x, alpha, psi)
             found = script.measures(values, script.predictions(values, predictors, {}))
         for measure, value in found.items():
-            again = value[picture]
+            again = value[image]
             assert kept["values"][measure][index] == pytest.approx(again, rel=2e-3, abs=2e-3)

@@ -11,7 +11,7 @@ import dsd_lib as dsd
 from data_scripts import self_dissimilarity as script
 from data_scripts.shared.results import RESULTS
 from dsd_lib.book.plots import load_result
-from dsd_lib.quality.rated_sets import data_folder, list_pictures
+from dsd_lib.files import data_folder, list_images
 
 DATA = ("imagenette", "caltech101")
 
@@ -153,7 +153,7 @@ def _check(out: dict) -> None:
 def test_stored_result_comes_from_the_data(net: dsd.Backbone) -> None:
     """3×3 patches of all 200 photos with their intervals; every key of the first three photos."""
     stored = load_result(RESULTS / "self_dissimilarity_imagenette.json")["results"]
-    files = list_pictures(data_folder("imagenette"))
+    files = list_images(data_folder("imagenette"))
     names, classes = np.unique([f.parent.name for f in files], return_inverse=True)
     assert names.tolist() == stored["classes"]
     photos = [dsd.load_image(f) for f in files]
