@@ -1,7 +1,7 @@
 """Charts that are drawn twice, for a wide page and for a phone, and dot plots of estimates."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -179,7 +179,7 @@ def _panels(estimates: Mapping) -> dict[str, dict[str, dict[str, Interval]]]:
 
 
 def _interval(estimate: Estimate) -> Interval:
-    if isinstance(estimate, Sequence) and len(estimate) == 3:
+    if isinstance(estimate, tuple | list) and len(estimate) == 3:
         value, low, high = (float(v) for v in estimate)
         if low <= value <= high:
             return value, low, high

@@ -39,7 +39,7 @@ def table(
             over the rows that follow. A cell is a text, a number, ``(value, low, high)`` with its
             interval, or None where nothing was measured.
         columns: head -> format of its numbers, such as ``".2f"`` or ``".0%"``; ``""`` for texts.
-        number: what the text calls it, such as ``"Table 5.1"``; also its link, ``#table-5-1``.
+        number: what the text calls it, such as ``"Table 5.1"``.
         caption: what to see in it, in a sentence or two.
         best: head -> ``"higher"`` or ``"lower"``, whichever is better. The best value and those
             that print the same are bold. Values that lie inside the interval of the best one are
@@ -81,7 +81,6 @@ def table(
         "table",
         _plain(f"{number}. {caption}", heads, rows, shown, list(columns.values())),
         title="",
-        anchor=number.lower().replace(" ", "-").replace(".", "-"),
         number=number,
         caption=inline(caption),
         note=inline(note),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from dsd_lib.book import exercises
 from dsd_lib.book.exercises import check
 
 
@@ -54,3 +55,65 @@ def test_tolerances():
     assert not check("1.1", 1.01, 1.0)
     assert check("1.1", 1.01, 1.0, rtol=0.02)
     assert check("1.1", 0.01, 0.0, atol=0.02)
+
+
+@pytest.mark.parametrize("answer", ["1/f²", "1 / f^2", "1/F**2", "$1/f^{2}$", "1/f^2."])
+def test_spellings_of_one_text(answer):
+    assert check("1.1", answer, "1/f²")
+
+
+def test_other_texts_are_not_it(capsys):
+    assert not check("1.1", "1/f2", "1/f²")  # f times two
+    assert not check("1.1", "blurr", {"blur", "noise"})
+    assert "very close: look at its spelling" in capsys.readouterr().out
+    assert check("1.1", "Noise", {"blur", "noise"})
+
+
+def test_an_expected_value_is_no_answer(capsys):
+    hidden = torch.tensor([1.0, 2.0])
+    exercises.expect("1.1", hidden)
+    for answer in (hidden, hidden[:], hidden.numpy(), exercises.expected("1.1")):
+        assert not check("1.1", answer)
+        assert "the expected value itself" in capsys.readouterr().out
+    assert check("1.1", [1.0, 2.0])
+    assert check("1.1", hidden.clone())
+
+
+def test_a_kept_value_comes_with_its_tolerance(capsys):
+    exercises.expect("1.1", 1.0, rtol=0.1)
+    assert check("1.1", 1.05)
+    assert not check("1.1", 1.2)
+
+
+def test_nothing_expected_yet():
+    with pytest.raises(KeyError, match=r"exercise 99\.9: nothing is expected yet"):
+        check("99.9", 1.0)
+
+
+def test_what_is_expected_is_out_of_sight():
+    exercises.expect("1.1", 42.5)
+    assert "42" not in repr(exercises.expected("1.1"))
+
+
+def test_stored_answers(monkeypatch, tmp_path):
+    file = tmp_path / "answers.json"
+    file.write_text('{"1.7": {"value": [1, 2], "rtol": 0.1}}')
+    monkeypatch.setattr(exercises, "_STORED", file)
+    exercises._stored.cache_clear()
+    assert check("1.7", [1.05, 2.05])
+    exercises._stored.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "says"),
+    [
+        ([2.0, 4.0], [1.0, 2.0], "every entry is 2 times what is expected"),
+        ([1.0, 2.5], [1.0, 2.0], r"0.5 \(25 %\), at entry 1"),
+        ([[1.0, 2.0], [3.0, 5.0]], [[1.0, 2.0], [3.0, 4.0]], "at entry 1, 1"),
+        (1.0, 0.0, "the largest difference is 1$"),
+        (30.0, 10.0, r"20 \(200 %\)$"),
+    ],
+)
+def test_how_far_off(answer, expected, says, capsys):
+    assert not check("1.1", answer, expected)
+    assert re.search(says, capsys.readouterr().out.strip())

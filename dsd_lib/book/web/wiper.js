@@ -71,9 +71,9 @@ function setUp(box) {
       Home: 0,
       End: 100,
     }[event.key];
-    if (event.key === "Enter") openLarge(box, images, labels, other);
-    if (to === undefined) return;
-    event.preventDefault();
+    if (to === undefined && event.key !== "Enter") return;
+    event.preventDefault(); // otherwise the page scrolls, or Enter closes what it opens
+    if (to === undefined) return openLarge(box, images, labels, other);
     move(to);
   });
 
