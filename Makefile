@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: book test test-reader test-colab browser chapters stamp format lint serve clean
+.PHONY: book test test-reader test-colab browser chapters stamp format lint lint-web serve clean
 
 book: $(READY)
 	$(BIN)/python -m data_scripts.chapters
@@ -14,12 +14,13 @@ book: $(READY)
 	@echo "Built. Open $(CURDIR)/_build/html/index.html, or run: make serve"
 
 test: $(READY)
-	$(BIN)/pytest -n auto --maxprocesses=4 --ignore=tests/book/test_reader.py --ignore=tests/book/test_colab.py
+	$(BIN)/pytest -n auto --maxprocesses=4 --ignore=tests/book/test_reader.py --ignore=tests/book/test_try.py \
+		--ignore=tests/book/test_colab.py
 	cd book && ../$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 		-p no:cacheprovider --rootdir=. *.ipynb
 
 test-reader: book browser ## the built book in a headless browser
-	$(BIN)/pytest tests/book/test_reader.py
+	$(BIN)/pytest tests/book/test_reader.py tests/book/test_try.py
 
 test-colab: $(READY) ## chapters alone, in a fresh environment like Colab's
 	$(BIN)/pytest tests/book/test_colab.py
@@ -44,6 +45,16 @@ format: $(READY)
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-web; \
+	else echo "No npm here: the live page's JavaScript was not checked."; fi
+
+lint-web: node_modules/.ready
+	npm run --silent lint
+	$(BIN)/python -m data_scripts.vendor_runtime --check
+
+node_modules/.ready: package-lock.json
+	npm ci --silent --ignore-scripts
+	touch $@
 
 serve: book
 	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
