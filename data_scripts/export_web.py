@@ -371,7 +371,7 @@ def reference() -> dict[str, object]:
         return np.vectorize(lambda v: float(f"{v:.4g}"))(every.T).tolist()
 
     norms = json.loads((RESULTS / "dsd_histogram_bsds500.json").read_text("utf-8"))["results"]
-    natural = json.loads((RESULTS / "naturalness_bsds500.json").read_text("utf-8"))["results"]
+    natural = json.loads((TRY / "naturalness_bsds500.json").read_text("utf-8"))["results"]
     assert tuple(norms["layers"]) == tuple(natural["layers"]) == LAYERS
     return {
         "layers": LAYERS,

@@ -5,7 +5,7 @@
 Asks ψ, for α = 2 and 4, about the 100 photos of BSDS500's ``val`` (``$DSD_DATA/bsds500``), whole,
 and compares with their norms in ``book/results/dsd_histogram_bsds500.json``. ψ was trained on the
 other 400 photos, so its errors on those would be too small. Writes
-``book/results/naturalness_bsds500.json``; takes half a minute on one core.
+``book/_static/try/naturalness_bsds500.json``; takes half a minute on one core.
 """
 
 import json
@@ -16,6 +16,7 @@ from torch import tensor
 from tqdm import tqdm
 
 import dsd_lib as dsd
+from data_scripts.shared.assets import TRY
 from data_scripts.shared.results import RESULTS, rounded, write_result
 from dsd_lib.no_reference import load_psi
 from dsd_lib.quality.rated_sets import data_folder
@@ -48,6 +49,7 @@ def main() -> None:
         data="BSDS500 val, 100 photos, 481×321 or 321×481, whole",
         network="vgg16",
         started=started,
+        folder=TRY,
     )
 
 
