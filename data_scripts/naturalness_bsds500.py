@@ -18,8 +18,8 @@ from tqdm import tqdm
 import dsd_lib as dsd
 from data_scripts.shared.assets import TRY
 from data_scripts.shared.results import RESULTS, rounded, write_result
+from dsd_lib.files import data_folder
 from dsd_lib.no_reference import load_psi
-from dsd_lib.quality.rated_sets import data_folder
 
 PART = "val/"
 
