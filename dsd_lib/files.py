@@ -6,6 +6,7 @@ import glob
 import os
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import safetensors
@@ -117,18 +118,46 @@ def data_folder(name: str) -> Path:
     return folder
 
 
-def list_images(folder: str | Path) -> list[Path]:
+def is_folder(path: str | Path) -> bool:
+    """Whether there is such a folder; False also for a path that cannot be looked up.
+
+    >>> is_folder("/"), is_folder("x" * 5000)
+    (True, False)
+    """
+    try:
+        return Path(path).is_dir()
+    except OSError:  # a name that is too long, or in a folder without permission
+        return False
+
+
+def list_images(
+    folder: str | Path, on_error: Callable[[OSError], object] | None = None
+) -> list[Path]:
     """The image files below a folder, sorted by path.
 
+    Args:
+        folder: it and its subfolders are searched; links to folders are not followed.
+        on_error: called with the error of each subfolder that cannot be read; None raises it.
+
     Raises:
-        FileNotFoundError: there are none.
+        FileNotFoundError: there are no images, or there is no such folder.
+        OSError: a subfolder cannot be read.
 
     >>> list_images("no-such-folder")
     Traceback (most recent call last):
     ...
     FileNotFoundError: no images below no-such-folder
     """
-    files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    files, errors = [], []
+    for parent, _, names in os.walk(folder, onerror=errors.append):
+        files += [
+            path for name in names if (path := Path(parent, name)).suffix.lower() in IMAGE_SUFFIXES
+        ]
+    errors = [error for error in errors if not isinstance(error, FileNotFoundError)]
+    if errors and (on_error is None or not files):
+        raise errors[0]
+    for error in errors:
+        on_error(error)
     if not files:
         raise FileNotFoundError(f"no images below {folder}")
-    return files
+    return sorted(files)

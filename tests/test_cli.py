@@ -1,5 +1,6 @@
 """The command line, and the functions it calls, on small picture files."""
 
+import contextlib
 import csv
 import doctest
 import io
@@ -8,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -255,6 +257,42 @@ def test_not_a_number_is_an_error_and_no_value(here, capsys, monkeypatch):
     assert json.loads(out)["pictures"][0]["nan"] is None
 
 
+def test_one_impossible_path_does_not_stop_the_others(here, capsys):
+    Path("loop").symlink_to("loop")
+    paths = ["x" * 300, "truth.png/in.png", "loop", "noise.png"]
+    status, out, err = run(capsys, "compare", "truth.png", *paths, *QUICK, "--csv", "-")
+    assert status == 1
+    assert [bool(row["dsd"]) for row in read_csv(out)] == [False, False, False, True]
+    assert len(err.splitlines()) == 3 and "File name too long" in err
+
+
+@pytest.fixture
+def private(here, monkeypatch) -> Path:
+    """A folder that cannot be read, also by root, who may read everything."""
+    folder = Path("photos/private")
+    for path in (folder / "1.png", Path("photos/2.png")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy("noise.png", path)
+    real = os.scandir
+
+    def refuse(path):
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return folder
+
+
+def test_an_unreadable_subfolder_is_said(private, capsys):
+    status, out, err = run(capsys, "compare", "truth.png", "photos", *QUICK, "--csv", "-")
+    assert (status, err) == (1, "dsd: photos/private: Permission denied\n")
+    assert [row["picture"] for row in read_csv(out)] == ["photos/2.png"]
+    assert run(capsys, "score", private)[0] == 2  # nothing else to measure
+    with pytest.raises(PermissionError, match="photos/private"):
+        scoring.score("photos", "niqe")
+
+
 # Folders
 
 
@@ -353,8 +391,8 @@ def test_pictures_without_a_reference_are_named_and_nothing_is_measured(here, ca
         (["compare", "truth.png"], "arguments are required: PICTURE; dsd compare --help says more"),
         (["compare", "missing.png", "noise.png"], "no picture at missing.png"),
         (["compare", "broken.png", "noise.png"], "broken.png: the picture cannot be read"),
-        (["compare", "truth.png", "empty"], "no pictures below empty"),
-        (["compare", "empty", "noise.png"], "no pictures below empty"),
+        (["compare", "truth.png", "empty"], "no images below empty"),
+        (["compare", "empty", "noise.png"], "no images below empty"),
         (
             ["compare", "truth.png", "noise.png", "--measures", "dds"],
             "measures: expected different names out of dsd, style,",
@@ -376,8 +414,19 @@ def test_pictures_without_a_reference_are_named_and_nothing_is_measured(here, ca
         (["compare", "truth.png", "noise.png", "--device", "abacus"], "device: 'abacus' cannot"),
         (
             ["compare", "truth.png", "noise.png", "--csv", "a", "--json", "a"],
-            "--csv and --json: expected two different files, got a twice",
+            "--csv and --json: expected two different files, got a and a",
         ),
+        (
+            ["compare", "truth.png", "noise.png", "--csv", "a", "--json", "./empty/../a"],
+            "--csv and --json: expected two different files, got a and ./empty/../a",
+        ),
+        (["compare", "truth.png", ""], "PICTURE: expected a file or folder, got an empty name"),
+        (["compare", "", "truth.png"], "REFERENCE: expected a file or folder, got an empty"),
+        (["score", "noise.png", "--csv", ""], "--csv: expected a file or folder, got an empty"),
+        (["score", "noise.png", "--csv", "loop"], "loop cannot be written: Too many levels of"),
+        (["score", "noise.png", "--csv", "loop/t.csv"], "there is no folder loop to write it to"),
+        (["score", "noise.png", "--csv", "x" * 300], "cannot be written: File name too long"),
+        (["score", "noise.png", "--csv", "truth.png/t.csv"], "there is no folder truth.png to"),
         (["compare", "--csv", "truth.png", "noise.png", "blur.png"], "truth.png: a table is not"),
         (["compare", "truth.png", "noise.png", "--csv", "empty"], "empty: expected a file to wri"),
         (
@@ -386,11 +435,12 @@ def test_pictures_without_a_reference_are_named_and_nothing_is_measured(here, ca
         ),
         (["score", "noise.png", "--measures", "dsd"], "out of dsd2, dsd4, niqe, brisque; got dsd"),
         (["score", "noise.png", "--layers", "relu1_2"], "unrecognized arguments: --layers"),
-        (["score", "empty"], "no pictures below empty"),
+        (["score", "empty"], "no images below empty"),
     ],
 )
 def test_usage_errors(here, capsys, arguments, message):
     Path("empty").mkdir()
+    Path("loop").symlink_to("loop")
     before = sorted(Path().iterdir())
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
@@ -618,6 +668,68 @@ def test_the_page_shows_what_the_commands_print(tmp_path, monkeypatch, capsys):
             else:  # measured by the test of two processes
                 assert program == "accelerate" and not expected
     assert commands >= 4
+
+
+# The console
+
+
+def test_closed_streams_are_no_error(here, capsys, monkeypatch):
+    """Python sets them to None; a file that is opened then must not get their number."""
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert cli.main(["score", "noise.png", "missing.png", "--measures", "brisque"]) == 1
+    assert cli.main(["score"]) == 2
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--help"])
+    assert stop.value.code == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has /dev/full")
+def test_full_streams_and_files(here, capsys, monkeypatch):
+    command = ["score", "noise.png", "--measures", "brisque"]
+    status, out, err = run(capsys, *command, "--csv", "/dev/full")
+    assert (status, err) == (
+        1,
+        "dsd: /dev/full cannot be written: [Errno 28] No space left on device\n",
+    )
+    assert "noise.png" in out
+    for arguments in (command, ["--help"]):
+        with Path("/dev/full").open("w") as full, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", full)
+            assert cli.main(arguments) == 1
+        assert capsys.readouterr().err == (
+            "dsd: the output cannot be written: [Errno 28] No space left on device\n"
+        )
+    # Closing it fails once more.
+    with contextlib.suppress(OSError), Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        assert cli.main(["score", "missing.png", *command[1:]]) == 1
+    assert "missing.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp850"])
+def test_encodings_that_lack_characters(here, capsys, monkeypatch, encoding):
+    shutil.copy("noise.png", "ψ.png")
+    for arguments in (["compare", "--help"], ["restore", "--help"], ["score", "ψ.png"]):
+        written = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+        with contextlib.suppress(SystemExit):
+            assert cli.main(arguments) == 0
+        text = written.getvalue().decode(encoding)
+        assert text.count("\n") >= 4 and ("--device" in text or "\\u03c8.png" in text)
+
+
+def test_a_kill_leaves_no_half_file(here, capsys, monkeypatch):
+    def killed(_: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = sorted(Path().iterdir())
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr(os, "fsync", killed)
+        cli.main(["score", "noise.png", "--measures", "brisque", "--csv", "t.csv"])
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert sorted(Path().iterdir()) == before
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 # Processes

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import tqdm
 from PIL import Image
+from tqdm import tqdm
 
 import dsd_lib as dsd
 from dsd_lib import cli
+from dsd_lib.cli import processes
 from dsd_lib.restoration import restore as restoration
 from dsd_lib.restoration.networks import XSRResNet, save_network
 from dsd_lib.restoration.restore import load_restorer, restore
@@ -139,7 +140,7 @@ def test_an_original_is_never_written_over(here, capsys):
     for output in ("cat.png", ".", "photos/../cat.png"):
         status, out, err = run(capsys, "deblur", "cat.png", "-o", output, "--overwrite", *DEBLUR)
         assert (status, out) == (2, "")
-        assert err == "dsd: error: cat.png: its result would be written over cat.png\n"
+        assert err == "dsd: error: cat.png: its result would overwrite cat.png\n"
     assert Path("cat.png").read_bytes() == content
 
 
@@ -159,12 +160,40 @@ def test_the_others_go_on(here, capsys):
     assert len(lines) == 3
 
 
+def test_impossible_paths_do_not_stop_the_others(here, capsys):
+    Path("loop").symlink_to("loop")
+    Path("a").symlink_to("b")
+    Path("b").symlink_to("a")
+    pictures = ["x" * 300 + ".png", "loop", "cat.png/in.png", "a", "cat.png"]
+    status, out, err = run(capsys, "deblur", *pictures, *DEBLUR)
+    assert (status, out) == (1, "cat_deblur.png\n")
+    assert len(err.splitlines()) == 4 and "File name too long" in err
+    for output, message in (
+        ("loop", "loop: images are written as .png"),
+        ("loop/x.png", "there is no folder loop to write it to"),
+        ("cat.png/x.png", "there is no folder cat.png to write it to"),
+        ("", "-o/--output: expected a file or folder, got an empty name"),
+    ):
+        status, out, err = run(capsys, "deblur", "cat.png", "-o", output, *DEBLUR)
+        assert (status, out, err.count("\n")) == (2, "", 1) and message in err
+    status, out, err = run(capsys, "deblur", "cat.png", "-o", "cat.png/new/", *DEBLUR)
+    assert (status, out) == (1, "") and "cat.png/new/cat.png cannot be written: " in err
+
+
+def test_a_read_only_result_is_not_replaced(here, capsys):
+    run(capsys, "deblur", "cat.png", *DEBLUR)
+    Path("cat_deblur.png").chmod(0o444)
+    status, _, err = run(capsys, "deblur", "cat.png", "--overwrite", *DEBLUR)
+    assert status == 1
+    assert "cat_deblur.png cannot be written: " in err and "read-only" in err
+
+
 def test_notes(here, capsys):
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:])
     status, out, err = run(capsys, "deblur", "a.gif", *DEBLUR)
     assert (status, out) == (0, "a_deblur.png\n")
-    assert err == "dsd: note: a.gif: only the first of its 2 frames counts\n"
+    assert err == "dsd: note: a.gif: only the first of its 2 frames is read\n"
     _, _, err = run(capsys, "deblur", "a.gif", "--overwrite", "--quiet", *DEBLUR)
     assert err == ""
 
@@ -173,7 +202,7 @@ def test_transparency_and_jpeg(here, capsys):
     Image.new("RGBA", (4, 4)).save("clear.png")
     status, out, err = run(capsys, "deblur", "clear.png", "-o", "a.jpg", *DEBLUR)
     assert (status, out) == (1, "")
-    assert err == "dsd: a.jpg: a JPEG file holds no transparency; write .png or .webp\n"
+    assert err == "dsd: a.jpg: a JPEG file cannot hold transparency; write .png or .webp\n"
 
 
 def test_memory_that_runs_out_is_that_pictures_error(here, capsys, monkeypatch):
@@ -230,9 +259,9 @@ def test_files_are_whole_or_absent(here, capsys, monkeypatch):
         ),
         (["sr", "cat.png", "--loss", "l1", *SR], "--network: not allowed with argument --loss"),
         (["sr", "cat.png", "--network", "sr.safetensors", "--device", "abacus"], "'abacus' cannot"),
-        (["sr", "empty", *SR], "no pictures below empty"),
-        (["sr", "photos", "-o", "a.png", *SR], "a.png: one file for 2 pictures; give a folder"),
-        (["sr", "cat.png", "-o", "a.gif", *SR], "a.gif: pictures are written as .png .jpg"),
+        (["sr", "empty", *SR], "no images below empty"),
+        (["sr", "photos", "-o", "a.png", *SR], "a.png: one file for 2 images; give a folder"),
+        (["sr", "cat.png", "-o", "a.gif", *SR], "a.gif: images are written as .png .jpg"),
         (["sr", "cat.png", "-o", "no/a.png", *SR], "there is no folder no to write it to"),
         (["sr", "cat.png", "photos/cat.webp", "-o", "o", *SR], "both would become o/cat.png"),
     ],
@@ -262,7 +291,7 @@ def test_a_progress_bar_on_a_terminal(here, capsys, monkeypatch):
             return True
 
     monkeypatch.setattr(restoration, "TILE", 64)  # 16 pixels of the original: four tiles a picture
-    monkeypatch.setattr(tqdm, "tqdm", partial(tqdm.tqdm, mininterval=0, miniters=0))
+    monkeypatch.setattr(processes, "tqdm", partial(tqdm, mininterval=0, miniters=0))
     command = ["restore", "sr", "cat.png", "text.png", "photos/1.png", "--overwrite", *SR]
     for quiet in (False, True):
         terminal = Terminal()

@@ -6,7 +6,7 @@ The measures are those of :mod:`dsd_lib.quality.measures`.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from torch import Tensor
 
 from dsd_lib.backbones import Backbone, load_backbone
 from dsd_lib.checks import check_images
-from dsd_lib.files import list_images
+from dsd_lib.files import is_folder, list_images
 from dsd_lib.images import load_image
 from dsd_lib.quality.measures import FULL_REFERENCE, NO_REFERENCE, Measure, Prepared, find
 
 Source = str | Path | Tensor  # a picture file, a folder of them, or pictures (N, 3, H, W)
 Row = dict[str, object]
+OnError = Callable[[OSError], object]  # called with what kept a subfolder from being read
 
 
 def compare(
@@ -121,8 +122,10 @@ class Job:
     reference_name: str | None = None
 
 
-def list_jobs(pictures: Source | Iterable[Source]) -> list[Job]:
+def list_jobs(pictures: Source | Iterable[Source], on_error: OnError | None = None) -> list[Job]:
     """The pictures one by one, folders opened and batches split.
+
+    ``on_error`` is called with the error of each subfolder that cannot be read; None raises it.
 
     Raises:
         FileNotFoundError: a folder without pictures.
@@ -137,9 +140,9 @@ def list_jobs(pictures: Source | Iterable[Source]) -> list[Job]:
             check_images(source, name="pictures")
             for picture in source.split(1):
                 jobs.append(Job(picture, f"picture {len(jobs)}"))
-        elif Path(source).is_dir():
+        elif is_folder(source):
             folder = Path(source)
-            jobs += [Job(path, str(path), folder) for path in list_images(folder)]
+            jobs += [Job(path, str(path), folder) for path in list_images(folder, on_error)]
         else:
             jobs.append(Job(Path(source), str(source)))
     if not jobs:
@@ -147,12 +150,14 @@ def list_jobs(pictures: Source | Iterable[Source]) -> list[Job]:
     return jobs
 
 
-def pair_up(reference: Source, pictures: Source | Iterable[Source]) -> list[Job]:
+def pair_up(
+    reference: Source, pictures: Source | Iterable[Source], on_error: OnError | None = None
+) -> list[Job]:
     """Each picture with its reference.
 
     A file is everyone's reference and is read here. In a folder the reference has the picture's
     file name, or the same but for the suffix, and lies in the subfolder of the same name where
-    both folders have subfolders.
+    both folders have subfolders. ``on_error`` is as in :func:`list_jobs`.
 
     Raises:
         FileNotFoundError: no such reference, or a folder without pictures.
@@ -163,7 +168,7 @@ def pair_up(reference: Source, pictures: Source | Iterable[Source]) -> list[Job]
     >>> [(job.name, job.reference_name) for job in pair_up(x, x)]
     [('picture 0', 'reference 0'), ('picture 1', 'reference 1')]
     """
-    jobs = list_jobs(pictures)
+    jobs = list_jobs(pictures, on_error)
     if isinstance(reference, Tensor):
         check_images(reference, name="reference")
         if len(reference) not in (1, len(jobs)):
@@ -173,7 +178,7 @@ def pair_up(reference: Source, pictures: Source | Iterable[Source]) -> list[Job]
             )
         references = list(reference.split(1)) * (len(jobs) // len(reference))
         names = [f"reference {i if len(reference) > 1 else 0}" for i in range(len(jobs))]
-    elif Path(reference).is_dir():
+    elif is_folder(reference):
         references = _find_partners(Path(reference), jobs)
         names = [str(path) for path in references]
     else:

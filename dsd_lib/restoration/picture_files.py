@@ -1,12 +1,13 @@
-"""Picture files with all they carry: colors, transparency, color profile.
+"""Image files with everything they carry: colors, transparency, color profile.
 
-:func:`dsd_lib.load_image` reads what is to be measured. This module reads what is to be written
-again: a gray picture stays gray, and what is transparent stays transparent.
+:func:`dsd_lib.load_image` reads an image to be measured. This module reads one to be written again:
+gray stays gray, and what is transparent stays transparent.
 """
 
 import io
+import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +17,14 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from dsd_lib.files import list_images, write_atomically
+from dsd_lib.files import is_folder, list_images, write_atomically
 from dsd_lib.images import MAX_PIXELS, image_from_array, open_picture
 
-GRAY_MODES = ("1", "L", "LA", "La")  # of Pillow, and those that begin with I;16
+GRAY_MODES = ("1", "L", "LA", "La")  # Pillow's, and those that begin with I;16
 RGB_MODES = ("RGB", "RGBA", "RGBX", "RGBa", "P", "PA")
 JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
 TIFF = {"format": "TIFF", "compression": "tiff_deflate"}
-FORMATS: dict[str, dict[str, object]] = {  # suffix -> how Pillow is to write it
+FORMATS: dict[str, dict[str, object]] = {  # suffix -> how Pillow writes it
     ".png": {"format": "PNG"},
     ".jpg": JPEG,
     ".jpeg": JPEG,
@@ -34,14 +35,14 @@ FORMATS: dict[str, dict[str, object]] = {  # suffix -> how Pillow is to write it
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture and what its file says about it.
+class ImageFile:
+    """An image and what its file says about it.
 
     Attributes:
-        colors: ``(1, 3, H, W)`` in [0, 1]; the three channels of a gray picture are equal.
-        alpha: ``(1, 1, H, W)`` in [0, 1], 0 where it is transparent; None where nothing is.
+        colors: ``(1, 3, H, W)`` in [0, 1]; the three channels of a gray image are equal.
+        alpha: ``(1, 1, H, W)`` in [0, 1], 0 where the image is transparent; None if it is opaque.
         gray: whether the file is gray.
-        bits: of a channel, 8 or 16.
+        bits: per channel, 8 or 16.
         profile: the ICC color profile.
         notes: what was left out in reading, in sentences.
     """
@@ -54,56 +55,56 @@ class Picture:
     notes: tuple[str, ...]
 
 
-def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Read a picture file to write it again.
+def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageFile:
+    """Read an image file to write it again.
 
     The stored orientation is applied. Palettes and CMYK become RGB, 16-bit gray keeps its
-    precision. Of several frames the first one counts.
+    precision. Only the first of several frames is read.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: as :func:`dsd_lib.load_image` has it.
+        ValueError: it is not a valid image file, as for :func:`dsd_lib.load_image`.
 
     >>> from importlib.resources import files
-    >>> picture = read_picture(str(files("dsd_lib") / "pictures" / "coffee.webp"))
-    >>> picture.colors.shape, picture.alpha, picture.gray
+    >>> image = read_image(str(files("dsd_lib") / "pictures" / "coffee.webp"))
+    >>> image.colors.shape, image.alpha, image.gray
     (torch.Size([1, 3, 240, 320]), None, False)
     """
     return open_picture(path, lambda opened: _decode(opened, f"{path}: "), max_pixels)
 
 
-def _decode(picture: Image.Image, name: str) -> Picture:
+def _decode(image: Image.Image, name: str) -> ImageFile:
     notes = []
     # A phone's MPO holds a preview beside the photo.
-    if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
-        notes.append(f"{name}only the first of its {picture.n_frames} frames counts")
-    wide = picture.mode.startswith("I;16")
-    gray = wide or picture.mode in GRAY_MODES
-    if not wide and any(";16" in str(tile.args) for tile in getattr(picture, "tile", ())):
-        notes.append(f"{name}its 16 bits a channel are read as 8")
-    profile = picture.info.get("icc_profile")
-    if not gray and picture.mode not in RGB_MODES and profile:
-        notes.append(f"{name}{picture.mode} becomes RGB, and its color profile is left out")
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        notes.append(f"{name}only the first of its {image.n_frames} frames is read")
+    wide = image.mode.startswith("I;16")
+    gray = wide or image.mode in GRAY_MODES
+    if not wide and any(";16" in str(tile.args) for tile in getattr(image, "tile", ())):
+        notes.append(f"{name}its 16 bits per channel are read as 8")
+    profile = image.info.get("icc_profile")
+    if not gray and image.mode not in RGB_MODES and profile:
+        notes.append(f"{name}{image.mode} becomes RGB, and its color profile is left out")
         profile = None
 
-    picture = ImageOps.exif_transpose(picture)
+    image = ImageOps.exif_transpose(image)
     alpha = None
     if wide:
-        colors = np.asarray(picture, dtype=np.uint16)
-    elif picture.has_transparency_data:
-        both = np.array(picture.convert("RGBA"))
+        colors = np.asarray(image, dtype=np.uint16)
+    elif image.has_transparency_data:
+        both = np.array(image.convert("RGBA"))
         colors, alpha = both[..., :3], torch.from_numpy(both[..., 3] / np.float32(255))[None, None]
     else:
-        colors = np.array(picture.convert("RGB"))
+        colors = np.array(image.convert("RGB"))
     x = image_from_array(colors)
-    return Picture(x, alpha, gray, 16 if wide else 8, profile or None, tuple(notes))
+    return ImageFile(x, alpha, gray, 16 if wide else 8, profile or None, tuple(notes))
 
 
 def fill_transparent(colors: Tensor, alpha: Tensor) -> Tensor:
-    """Colors in which every fully transparent pixel has that of what is visible around it.
+    """Give every fully transparent pixel the color of what is visible around it.
 
-    Such a pixel's stored color means nothing, and often is black. The visible colors are averaged
-    over ever larger squares until each pixel has some.
+    Such a pixel's stored color means nothing and often is black. The visible colors are averaged
+    over ever larger squares until each pixel has one.
 
     Args:
         colors: ``(N, 3, H, W)``.
@@ -126,42 +127,42 @@ def _spread(weighted: Tensor, weight: Tensor) -> Tensor:
     return torch.where(here, own, around)
 
 
-def result_dtype(picture: Picture, path: Path) -> type[np.unsignedinteger]:
-    """The type of the pixels that ``path`` is to hold, after checking that it can.
+def result_dtype(image: ImageFile, path: Path) -> type[np.unsignedinteger]:
+    """The pixel type of the result in ``path``, after checking that the format can hold it.
 
     Raises:
-        ValueError: a format that is not written, or one without transparency for a picture that
-            has some.
+        ValueError: a format that is not written, or one without transparency for an image that has
+            some.
 
     >>> x = torch.zeros(1, 3, 2, 2)
-    >>> result_dtype(Picture(x, None, True, 16, None, ()), Path("a.png"))
+    >>> result_dtype(ImageFile(x, None, True, 16, None, ()), Path("a.png"))
     <class 'numpy.uint16'>
     """
     suffix = path.suffix.lower()
     check_suffix(path)
-    if FORMATS[suffix] is JPEG and picture.alpha is not None and picture.alpha.min() < 1:
-        raise ValueError(f"{path}: a JPEG file holds no transparency; write .png or .webp")
-    return np.uint16 if picture.bits == 16 and suffix in (".png", ".tif", ".tiff") else np.uint8
+    if FORMATS[suffix] is JPEG and image.alpha is not None and image.alpha.min() < 1:
+        raise ValueError(f"{path}: a JPEG file cannot hold transparency; write .png or .webp")
+    return np.uint16 if image.bits == 16 and suffix in (".png", ".tif", ".tiff") else np.uint8
 
 
 def check_suffix(path: Path) -> None:
-    """Raise unless a picture can be written to a file of this name.
+    """Raise a ValueError unless images are written to files with this suffix.
 
     >>> check_suffix(Path("a.gif"))
     Traceback (most recent call last):
     ...
-    ValueError: a.gif: pictures are written as .png .jpg .jpeg .tif .tiff .webp
+    ValueError: a.gif: images are written as .png .jpg .jpeg .tif .tiff .webp
     """
     if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{path}: pictures are written as {' '.join(FORMATS)}")
+        raise ValueError(f"{path}: images are written as {' '.join(FORMATS)}")
 
 
-def write_picture(
+def write_image(
     path: str | Path, pixels: np.ndarray, alpha: Tensor | None = None, profile: bytes | None = None
 ) -> None:
-    """Write a picture file; it appears whole or not at all, and its folder is made.
+    """Write an image file; it appears whole or not at all. Its folder is created if missing.
 
-    JPEG has quality 95 and full color resolution, the other formats lose nothing.
+    JPEG has quality 95 and full color resolution; the other formats are lossless.
 
     Args:
         path: the file; its suffix is one of ``FORMATS``.
@@ -170,51 +171,55 @@ def write_picture(
         profile: an ICC color profile.
 
     Raises:
-        ValueError: another suffix, or a picture too large for the format.
+        ValueError: another suffix, or an image too large for the format.
         OSError: the file cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_picture(f"{folder}/a.png", np.zeros((2, 3), np.uint8), torch.ones(1, 1, 2, 3))
+    ...     write_image(f"{folder}/a.png", np.zeros((2, 3), np.uint8), torch.ones(1, 1, 2, 3))
     ...     Image.open(f"{folder}/a.png")
     <PIL.PngImagePlugin.PngImageFile image mode=LA size=3x2 ...>
     """
     path = Path(path)
     check_suffix(path)
     options = FORMATS[path.suffix.lower()]
-    picture = Image.fromarray(pixels)
+    image = Image.fromarray(pixels)
     if alpha is not None and options is not JPEG:
         opacity = (alpha[0, 0] * 255).round().byte().cpu().numpy()
-        picture.putalpha(Image.fromarray(opacity))
+        image.putalpha(Image.fromarray(opacity))
     file = io.BytesIO()
     try:
-        picture.save(file, icc_profile=profile, **options)
+        image.save(file, icc_profile=profile, **options)
     except (OSError, ValueError, RuntimeError, struct.error) as error:
-        raise ValueError(f"{path}: the picture cannot be written: {error}") from error
+        raise ValueError(f"{path}: the image cannot be written: {error}") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, file.getvalue())
 
 
 def plan_results(
-    sources: Iterable[str | Path], ending: str, output: str | None = None
+    sources: Iterable[str | Path],
+    ending: str,
+    output: str | None = None,
+    on_error: Callable[[OSError], object] | None = None,
 ) -> list[tuple[Path, Path]]:
-    """Which picture becomes which file.
+    """Which image becomes which file.
 
     Args:
-        sources: picture files, and folders, of which all pictures below count, but for those that
-            by their names are results of their neighbors.
-        ending: goes between a picture's name and ``.png`` where the result stands beside it.
-        output: a folder for the results, which keep their names but for the suffix, and the
-            subfolders of the folder they came from; or, for one picture, a file. A name with a
-            suffix is a file, unless there is such a folder or it ends with a slash.
+        sources: image files, and folders, which mean all images below them except those that by
+            their names are results of their neighbors.
+        ending: goes between an image's name and ``.png`` if the result is placed next to it.
+        output: a folder for the results, which keep their names up to the suffix, and the
+            subfolders of the folder they came from; or, for one image, a file. A name with a suffix
+            is a file, unless there is such a folder or it ends with a slash.
+        on_error: called with the error of each subfolder that cannot be read; None raises it.
 
     Returns:
-        (picture, result), one pair a picture.
+        (image, result), one pair for each image.
 
     Raises:
-        FileNotFoundError: a folder without pictures, or a file in a folder that does not exist.
-        ValueError: two pictures would become the same file, or a result would be written over one
-            of the pictures; a file for several pictures; a suffix that is not written.
+        FileNotFoundError: a folder without images, or a file in a folder that does not exist.
+        ValueError: two images would become the same file, or a result would overwrite one of the
+            images; a file for several images; a suffix that is not written.
 
     >>> plan_results(["a/cat.jpg"], "_sr"), plan_results(["a/cat.jpg"], "_sr", "out")
     ([(PosixPath('a/cat.jpg'), PosixPath('a/cat_sr.png'))],
@@ -223,8 +228,8 @@ def plan_results(
     as_file = output is not None and _names_a_file(output)
     pairs: list[tuple[Path, Path]] = []
     for source in map(Path, sources):
-        if source.is_dir():
-            found, folder = list_images(source), source
+        if is_folder(source):
+            found, folder = list_images(source, on_error), source
         else:
             found, folder = [source], source.parent
         beside = {path: path.with_name(f"{path.stem}{ending}.png") for path in found}
@@ -237,16 +242,16 @@ def plan_results(
             else:
                 result = beside[path]
             pairs.append((path, result))
-    pairs = list(dict.fromkeys(pairs))  # a picture may be given twice
+    pairs = list(dict.fromkeys(pairs))  # an image may be given twice
     if as_file and len(pairs) > 1:
-        raise ValueError(f"{output}: one file for {len(pairs)} pictures; give a folder")
+        raise ValueError(f"{output}: one file for {len(pairs)} images; give a folder")
 
-    pictures = {_identity(path): path for path, _ in pairs}
+    originals = {_identity(path): path for path, _ in pairs}
     becoming: dict[object, Path] = {}
     for path, result in pairs:
         key = _identity(result)
-        if key in pictures:
-            raise ValueError(f"{path}: its result would be written over {pictures[key]}")
+        if key in originals:
+            raise ValueError(f"{path}: its result would overwrite {originals[key]}")
         if key in becoming:
             raise ValueError(f"{becoming[key]} and {path}: both would become {result}")
         becoming[key] = path
@@ -255,11 +260,11 @@ def plan_results(
 
 def _names_a_file(output: str) -> bool:
     path = Path(output)
-    if path.is_dir() or output.endswith(("/", "\\")):
+    if is_folder(path) or output.endswith(("/", "\\")):
         return False
-    if path.exists() or path.suffix:
+    if path.suffix or os.path.lexists(path):
         check_suffix(path)
-        if not path.resolve().parent.is_dir():
+        if not is_folder(Path(os.path.realpath(path)).parent):
             raise FileNotFoundError(f"{path}: there is no folder {path.parent} to write it to")
         return True
     return False
@@ -270,5 +275,5 @@ def _identity(path: Path) -> object:
     try:
         status = path.stat()
         return status.st_dev, status.st_ino
-    except OSError:
-        return path.resolve()
+    except OSError:  # a name that is free, too long, or leads in a circle
+        return os.path.realpath(path)

@@ -23,9 +23,9 @@ from dsd_lib.resize import imresize
 from dsd_lib.restoration.networks import XSRResNet, load_network
 from dsd_lib.restoration.picture_files import (
     fill_transparent,
-    read_picture,
+    read_image,
     result_dtype,
-    write_picture,
+    write_image,
 )
 
 TASKS = {"sr": 4, "deblur": 1}  # task -> the scale of its networks
@@ -162,7 +162,7 @@ def restore_file(
     take that of their surroundings first, and it does not bleed into what can be seen.
 
     Args:
-        source: the picture, read as :func:`dsd_lib.restoration.picture_files.read_picture` has it.
+        source: the picture, read as :func:`dsd_lib.restoration.picture_files.read_image` has it.
         target: the file to write; its suffix says the format. It appears whole or not at all. Its
             folder is made where there is none.
         network: from :func:`load_restorer`, or another one; it computes where it is.
@@ -188,7 +188,7 @@ def restore_file(
     source, target = Path(source), Path(target)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{source}: {target} exists already and is left as it is")
-    picture = read_picture(source)
+    picture = read_image(source)
     x, alpha, scale = picture.colors, picture.alpha, network.scale
     dtype = result_dtype(picture, target)
     if alpha is not None:
@@ -201,7 +201,7 @@ def restore_file(
     for _, rows, columns, y in _restored_tiles(x, network, None, progress):
         y = y.cpu().mean(dim=0) if picture.gray else y.cpu().permute(1, 2, 0)
         pixels[rows, columns] = (y * np.iinfo(dtype).max).round().numpy()
-    write_picture(target, pixels, alpha, picture.profile)
+    write_image(target, pixels, alpha, picture.profile)
     return picture.notes
 
 

@@ -17,8 +17,8 @@ from dsd_lib.restoration.picture_files import (
     FORMATS,
     fill_transparent,
     plan_results,
-    read_picture,
-    write_picture,
+    read_image,
+    write_image,
 )
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -76,7 +76,7 @@ def test_what_a_file_holds(mode, suffix, gray, alpha, bits, array, tmp_path):
     elif "A" in mode:
         picture.putalpha(Image.fromarray(array[..., 1]))
     path = save(picture if mode == "I;16" else picture.convert(mode), tmp_path / f"a.{suffix}")
-    got = read_picture(path)
+    got = read_image(path)
     assert (got.gray, got.alpha is not None, got.bits) == (gray, alpha, bits)
     assert (got.profile, got.notes) == (None, ())
     if alpha:
@@ -88,7 +88,7 @@ def test_what_a_file_holds(mode, suffix, gray, alpha, bits, array, tmp_path):
 def test_colors_below_transparency_are_as_stored(array, tmp_path):
     picture = Image.fromarray(array)
     picture.putalpha(0)
-    got = read_picture(save(picture, tmp_path / "a.png"))
+    got = read_image(save(picture, tmp_path / "a.png"))
     assert np.array_equal(dsd.to_array(got.colors), array) and (got.alpha == 0).all()
 
 
@@ -97,9 +97,9 @@ def test_a_transparent_palette_and_a_transparent_color(tmp_path):
     palette.putpalette([255, 0, 0, 0, 255, 0])
     palette.putpixel((0, 0), 0)
     path = save(palette, tmp_path / "a.gif", transparency=0)
-    got = read_picture(path)
+    got = read_image(path)
     assert got.alpha[0, 0, 0, 0] == 0 and got.alpha.sum() == 11
-    got = read_picture(save(Image.new("RGB", (2, 2)), tmp_path / "b.png", transparency=(0, 0, 0)))
+    got = read_image(save(Image.new("RGB", (2, 2)), tmp_path / "b.png", transparency=(0, 0, 0)))
     assert (got.alpha == 0).all()
 
 
@@ -108,7 +108,7 @@ def test_the_stored_orientation_is_applied(orientation, array, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = save(array, tmp_path / "a.png", exif=exif)
-    got = read_picture(path)
+    got = read_image(path)
     assert torch.equal(got.colors, dsd.load_image(path))
     assert tuple(got.colors.shape[2:]) == ((9, 7) if orientation > 4 else (7, 9))
 
@@ -116,18 +116,18 @@ def test_the_stored_orientation_is_applied(orientation, array, tmp_path):
 def test_notes_on_what_is_left_out(array, tmp_path):
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue", "green")]
     path = save(frames[0], tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    got = read_picture(path)
-    assert got.notes == (f"{path}: only the first of its 3 frames counts",)
+    got = read_image(path)
+    assert got.notes == (f"{path}: only the first of its 3 frames is read",)
     assert got.colors[0, :, 0, 0].tolist() == [1, 0, 0]
 
     path = tmp_path / "deep.png"
     path.write_bytes(png_16_bit_color(array.astype(np.uint16) * 257))
-    got = read_picture(path)
-    assert got.notes == (f"{path}: its 16 bits a channel are read as 8",)
+    got = read_image(path)
+    assert got.notes == (f"{path}: its 16 bits per channel are read as 8",)
     assert np.array_equal(dsd.to_array(got.colors), array)
 
     path = save(Image.fromarray(array).convert("CMYK"), tmp_path / "a.jpg", icc_profile=PROFILE)
-    got = read_picture(path)
+    got = read_image(path)
     assert got.notes == (f"{path}: CMYK becomes RGB, and its color profile is left out",)
     assert got.profile is None
 
@@ -137,18 +137,18 @@ def test_a_phones_second_picture_is_no_frame(array, tmp_path):
     path = save(photo, tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[preview])
     with Image.open(path) as opened:
         assert opened.n_frames == 2
-    assert read_picture(path).notes == ()
+    assert read_image(path).notes == ()
 
 
 def test_what_cannot_be_read(array, tmp_path):
     with pytest.raises(FileNotFoundError, match="no picture at nowhere"):
-        read_picture("nowhere")
+        read_image("nowhere")
     path = save(array, tmp_path / "a.png")
     with pytest.raises(ValueError, match="expected at most max_pixels=62, got 9 x 7 pixels"):
-        read_picture(path, max_pixels=62)
+        read_image(path, max_pixels=62)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"a\.png: the picture cannot be read"):
-        read_picture(path)
+        read_image(path)
 
 
 # Writing
@@ -168,8 +168,8 @@ def test_what_is_written_is_read_again(kind, suffix, array, tmp_path):
     if kind == "16 bits":
         pixels = array[..., 0].astype(np.uint16) * 255 + 7
     path = tmp_path / "new" / f"a{suffix}"
-    write_picture(path, pixels, alpha, PROFILE)
-    got = read_picture(path)
+    write_image(path, pixels, alpha, PROFILE)
+    got = read_image(path)
     assert got.profile == PROFILE and got.notes == ()
     assert got.gray == (pixels.ndim == 2 and suffix != ".webp")  # WebP has no gray
     assert torch.equal(got.colors, dsd.image_from_array(pixels))
@@ -179,21 +179,21 @@ def test_what_is_written_is_read_again(kind, suffix, array, tmp_path):
 
 def test_jpeg(array, tmp_path):
     smooth = dsd.to_array(dsd.imresize(dsd.image_from_array(array), scale=8).clamp(0, 1))
-    write_picture(tmp_path / "a.jpeg", smooth, torch.ones(1, 1, *smooth.shape[:2]), PROFILE)
-    got = read_picture(tmp_path / "a.jpeg")
+    write_image(tmp_path / "a.jpeg", smooth, torch.ones(1, 1, *smooth.shape[:2]), PROFILE)
+    got = read_image(tmp_path / "a.jpeg")
     assert got.alpha is None and got.profile == PROFILE
     assert np.abs(dsd.to_array(got.colors).astype(int) - smooth).mean() < 2
 
 
 def test_what_cannot_be_written(array, tmp_path, monkeypatch):
     for name in ("a.gif", "a.bmp", "a"):
-        with pytest.raises(ValueError, match=rf"{name}: pictures are written as \.png \.jpg"):
-            write_picture(tmp_path / name, array)
-    with pytest.raises(ValueError, match=r"a\.webp: the picture cannot be written: "):
-        write_picture(tmp_path / "a.webp", np.zeros((1, 16384), np.uint8))
+        with pytest.raises(ValueError, match=rf"{name}: images are written as \.png \.jpg"):
+            write_image(tmp_path / name, array)
+    with pytest.raises(ValueError, match=r"a\.webp: the image cannot be written: "):
+        write_image(tmp_path / "a.webp", np.zeros((1, 16384), np.uint8))
     assert list(tmp_path.iterdir()) == []
 
-    write_picture(tmp_path / "a.png", array)
+    write_image(tmp_path / "a.png", array)
     before = (tmp_path / "a.png").read_bytes()
 
     def full(*_: object) -> None:
@@ -201,7 +201,7 @@ def test_what_cannot_be_written(array, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="no room"):
-        write_picture(tmp_path / "a.png", 255 - array)
+        write_image(tmp_path / "a.png", 255 - array)
     assert (tmp_path / "a.png").read_bytes() == before
     assert list(tmp_path.iterdir()) == [tmp_path / "a.png"]
 
@@ -304,16 +304,16 @@ def test_a_picture_given_twice_is_taken_once(here):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((["a"], "_sr", "new.png"), ValueError, "^new.png: one file for 2 pictures; give a folder"),
-        ((["a"], "_sr", "a"), ValueError, "^a/1.png: its result would be written over a/1.png"),
-        ((["a", "3.webp"], "_sr", "./x/../a"), ValueError, "would be written over a/1.png"),
-        ((["3.webp"], "_sr", "3.webp"), ValueError, "^3.webp: its .* over 3.webp"),
-        ((["a/1.png", "a/1_sr.png"], "_sr"), ValueError, "^a/1.png: its .* over a/1_sr.png"),
+        ((["a"], "_sr", "new.png"), ValueError, "^new.png: one file for 2 images; give a folder"),
+        ((["a"], "_sr", "a"), ValueError, "^a/1.png: its result would overwrite a/1.png"),
+        ((["a", "3.webp"], "_sr", "./x/../a"), ValueError, "would overwrite a/1.png"),
+        ((["3.webp"], "_sr", "3.webp"), ValueError, "^3.webp: its .* overwrite 3.webp"),
+        ((["a/1.png", "a/1_sr.png"], "_sr"), ValueError, "^a/1.png: its .* overwrite a/1_sr.png"),
         ((["a/1.png", "c/1.jpg"], "_sr", "o"), ValueError, "1.png and c/1.jpg: both .* o/1.png"),
-        ((["3.webp"], "_sr", "new.gif"), ValueError, r"^new.gif: pictures are written as \.png"),
-        ((["3.webp"], "_sr", "plain"), ValueError, r"^plain: pictures are written as \.png"),
+        ((["3.webp"], "_sr", "new.gif"), ValueError, r"^new.gif: images are written as \.png"),
+        ((["3.webp"], "_sr", "plain"), ValueError, r"^plain: images are written as \.png"),
         ((["3.webp"], "_sr", "no/3.png"), FileNotFoundError, "there is no folder no to write"),
-        ((["empty"], "_sr"), FileNotFoundError, "no pictures below empty"),
+        ((["empty"], "_sr"), FileNotFoundError, "no images below empty"),
     ],
 )
 def test_plans_that_are_refused(arguments, error, message, here):
@@ -325,5 +325,5 @@ def test_plans_that_are_refused(arguments, error, message, here):
 def test_a_link_to_an_original_is_not_written_over(here):
     Path("o").mkdir()
     Path("o/3.png").symlink_to(here / "3.webp")
-    with pytest.raises(ValueError, match=r"3.webp: its result would be written over 3.webp"):
+    with pytest.raises(ValueError, match=r"3.webp: its result would overwrite 3.webp"):
         plan_results(["3.webp"], "_sr", "o")
