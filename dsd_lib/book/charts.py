@@ -84,6 +84,7 @@ def dot_plot(
     colors: Mapping[str, str] | None = None,
     xlim: tuple[float, float] | None = None,
     log: bool = False,
+    share_x: bool = True,
 ) -> Html:
     """Estimates as dots with their intervals as lines: one row for each, best read downward.
 
@@ -97,6 +98,7 @@ def dot_plot(
         colors: series -> color; the book's colors in turn unless given.
         xlim: the range of the axis.
         log: whether the axis is logarithmic.
+        share_x: whether panels have one axis; False where they differ in unit.
 
     Returns:
         The chart, which Jupyter shows as HTML.
@@ -126,7 +128,7 @@ def dot_plot(
 
     def draw(figure: Figure, narrow: bool) -> None:
         shape = (len(panels), 1) if narrow else (1, len(panels))
-        axes = figure.subplots(*shape, sharex=True, sharey=not narrow, squeeze=False).flat
+        axes = figure.subplots(*shape, sharex=share_x, sharey=not narrow, squeeze=False).flat
         for index, (ax, (title, rows)) in enumerate(zip(axes, panels.items(), strict=True)):
             _draw_rows(ax, rows, look, names_inside=narrow)
             if reference is not None:
