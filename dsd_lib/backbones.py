@@ -1,21 +1,25 @@
-"""The feature networks φ: VGG-16, which the package carries, and VGG-19, the paper's."""
+"""The feature networks φ: VGG-16, which comes with the package, and VGG-19, the paper's."""
 
-import hashlib
+import contextlib
+import io
 import math
+import socket
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dsd_lib.checks import check_images, check_whole_number
+from dsd_lib.files import check_finite, check_shapes, read_safetensors
 from dsd_lib.resize import output_side
 
+VGG16_FILE = "vgg16_conv_fp16.safetensors"
 VGG16_SHA256 = "dd69614041f6c2ea315ea764c79a0e815d2acf040e83b567c6c9195a629193c5"
+VGG19_FILE = "vgg19-dcbb9e9d.pth"
+DOWNLOAD_TIMEOUT = 10  # seconds without an answer
 LARGE_IMAGE = 4_000_000  # pixels; above, Gram matrices are summed over tiles
 TILE = 1024  # pixels; the side of such a tile
 
@@ -28,10 +32,10 @@ _NORMALIZATION = {  # mean, std of the input in [0, 1]
 
 
 class Backbone(nn.Module):
-    """A frozen VGG whose layers go by the field's names: ``conv1_1``, ``relu1_1``, …, ``pool5``.
+    """A frozen VGG whose layers have the field's names: ``conv1_1``, ``relu1_1``, …, ``pool5``.
 
     ``net(x, layers)`` runs only as deep as the deepest layer asked for and returns all of them from
-    one pass. Weights need no gradient; gradients flow to the picture.
+    one pass. Weights need no gradient; gradients flow to the image.
 
     Attributes:
         name: ``"vgg16"`` or ``"vgg19"``.
@@ -69,13 +73,14 @@ class Backbone(nn.Module):
         """Feature maps of ``x``: layer -> ``(N, C, H', W')``, in the order of ``layers``.
 
         Args:
-            x: pictures ``(N, 3, H, W)`` in [0, 1].
+            x: images ``(N, 3, H, W)`` in [0, 1].
             layers: names out of ``self.layers``.
-            check_range: False leaves out the check of the values.
+            check_range: False skips the check of the values.
 
         Raises:
-            TypeError, ValueError: ``x`` is no such batch, is too small, is of a finer type than the
-                network or on another device, or a layer is unknown.
+            TypeError: ``x`` is not a floating-point tensor, or of a finer type than the network.
+            ValueError: ``x`` is not a valid image batch, is too small or on another device, or a
+                layer is unknown.
         """
         layers = self.check_layers(layers)
         min_side, why = self.min_side(layers)
@@ -94,7 +99,7 @@ class Backbone(nn.Module):
         maps = {}
         for name, stage in self.stages.items():
             if name.startswith("relu"):
-                # In place only where nobody sees it: large maps cost more to allocate than to clip.
+                # In place only where no one sees it: allocating a large map costs more than this.
                 f = F.relu(f, inplace=f"conv{name[4:]}" not in layers)
             else:
                 f = stage(f)
@@ -115,7 +120,7 @@ class Backbone(nn.Module):
         return layers
 
     def stride(self, layer: str) -> int:
-        """Pixels of the picture from one position of ``layer`` to the next.
+        """Pixels of the image from one position of ``layer`` to the next.
 
         >>> Backbone("vgg16").stride("relu3_1")
         4
@@ -170,7 +175,7 @@ class Backbone(nn.Module):
         Each piece comes with the pixel (top, left) at which its tile begins.
 
         A piece is computed from its tile and a halo as wide as the layers' reach, so its values are
-        those of the whole picture, while memory is that of one tile.
+        those of the whole image, while memory is that of one tile.
         """
         stride = max(self.stride(layer) for layer in layers)
         halo = _round_up(max(self.reach(layer) for layer in layers), stride)
@@ -219,8 +224,10 @@ def load_backbone(name: str = "vgg16", weights: str | Path | None = None) -> Bac
             vgg19, torchvision's ``vgg19-dcbb9e9d.pth``.
 
     Raises:
-        ValueError: unknown name, or a weights file that is damaged, incomplete or another.
-        FileNotFoundError: no such weights file, or VGG-19 cannot be had; the text says what to do.
+        ValueError: unknown name, or a weights file that is damaged, incomplete, of another network
+            or not finite.
+        FileNotFoundError: no such weights file, or VGG-19 is not available; the text says what to
+            do.
 
     Source: section 3.1; chapter 2 of the book.
 
@@ -234,47 +241,34 @@ def load_backbone(name: str = "vgg16", weights: str | Path | None = None) -> Bac
         path = Path(weights)
         if not path.is_file():
             raise FileNotFoundError(f"no weights file at {path}")
-        tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path, net)
+        if path.suffix == ".safetensors":
+            tensors, _ = read_safetensors(path)
+        else:
+            tensors = _from_torchvision(_read_pth(path), net, path)
     elif name == "vgg16":
-        embedded = resources.files("dsd_lib") / "weights" / "vgg16_conv_fp16.safetensors"
-        with resources.as_file(embedded) as path:
-            if not path.is_file():
-                raise FileNotFoundError(f"no weights file at {path}; install dsd_lib again")
-            tensors = _read_safetensors(path, sha256=VGG16_SHA256)
+        with resources.as_file(resources.files("dsd_lib") / "weights" / VGG16_FILE) as path:
+            tensors, _ = read_safetensors(path, VGG16_SHA256)
     else:
-        tensors = _from_torchvision(_download_vgg19(), net)
-    expected = {k: tuple(v.shape) for k, v in net.stages.state_dict().items()}
-    got = {k: tuple(v.shape) for k, v in tensors.items()}
-    if got != expected:
-        wrong = sorted(k for k in expected.keys() | got.keys() if expected.get(k) != got.get(k))
-        raise ValueError(f"expected the tensors of {name}, got others for {', '.join(wrong[:4])}")
+        path = Path(VGG19_FILE)
+        tensors = _from_torchvision(download_vgg19(), net, path)
+    check_shapes(tensors, net.stages.state_dict(), name, path)
+    check_finite(tensors, path)
     net.stages.load_state_dict({k: v.float() for k, v in tensors.items()})
     return net
 
 
-def _read_safetensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
-    data = path.read_bytes()
-    got = hashlib.sha256(data).hexdigest()
-    if sha256 is not None and got != sha256:
-        raise ValueError(f"{path}: expected sha256 {sha256}, got {got}; the file is damaged")
-    try:
-        return safetensors.torch.load(data)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: expected a safetensors file, got {error}") from error
-
-
-def _read_pth(path: Path, net: Backbone) -> dict[str, Tensor]:
+def _read_pth(path: Path) -> object:
     try:  # weights_only: tensors and nothing else is unpickled
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(f"{path}: expected a PyTorch file of tensors, got {error}") from error
-    return _from_torchvision(state, net)
 
 
-def _from_torchvision(state: dict[str, Tensor], net: Backbone) -> dict[str, Tensor]:
+def _from_torchvision(state: object, net: Backbone, path: Path) -> dict[str, Tensor]:
     """torchvision numbers its layers, ``features.0`` is ``conv1_1``; the classifier is left out."""
     if not isinstance(state, dict):
-        raise ValueError(f"expected a dictionary of tensors, got {type(state).__name__}")
+        got = type(state).__name__
+        raise ValueError(f"{path}: expected a dictionary of tensors, got {got}")
     tensors = {}
     for key, value in state.items():
         part, _, rest = str(key).partition(".")
@@ -285,14 +279,28 @@ def _from_torchvision(state: dict[str, Tensor], net: Backbone) -> dict[str, Tens
     return tensors
 
 
-def _download_vgg19() -> dict[str, Tensor]:
+def download_vgg19() -> dict[str, Tensor]:
+    """torchvision's weights of VGG-19, classifier and all; downloaded once, then from its folder.
+
+    Raises:
+        FileNotFoundError: torchvision is missing, or the download fails or gets no answer for
+            10 seconds; the text says where to put the file.
+
+    Source: section 3.1; chapter 1 of the book.
+    """
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)  # behind a silent firewall the wait would be minutes
+    quiet = io.StringIO()  # torch.hub announces what it downloads, on one stream or the other
     try:
         from torchvision.models import VGG19_Weights  # only VGG-19 needs torchvision
 
-        return VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+            return dict(VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
     except Exception as error:  # no torchvision, a broken one, no network, a wrong hash
         raise FileNotFoundError(
-            f"VGG-19 could not be had from torchvision ({error}). Put vgg19-dcbb9e9d.pth in "
+            f"VGG-19 is not available from torchvision ({error}). Put {VGG19_FILE} in "
             f"{Path(torch.hub.get_dir()) / 'checkpoints'}, or name your copy: "
-            'load_backbone("vgg19", weights="path/to/vgg19-dcbb9e9d.pth").'
+            f'load_backbone("vgg19", weights="path/to/{VGG19_FILE}").'
         ) from error
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,5 +1,6 @@
 """The checks of arguments: each raises an error that says what was expected and what came."""
 
+import math
 import numbers
 
 import numpy as np
@@ -118,6 +119,12 @@ def check_pair(
             raise ValueError(
                 f"expected {names[0]} and {names[1]} of the same {what}, got {a} and {b}"
             )
+
+
+def check_alpha(alpha: object) -> None:
+    """Raise a ValueError unless ``alpha``, the factor between two scales, is a number above 1."""
+    if not (isinstance(alpha, numbers.Real) and math.isfinite(alpha) and alpha > 1):
+        raise ValueError(f"alpha: expected a number above 1, got {alpha!r}")
 
 
 def check_whole_number(

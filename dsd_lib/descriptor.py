@@ -1,14 +1,12 @@
 """Deep self-dissimilarity (Eq. 2): the difference of an image's Gram matrices at two scales."""
 
-import math
-import numbers
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from dsd_lib.backbones import Backbone, check_backbone
-from dsd_lib.checks import check_images, check_whole_number
+from dsd_lib.checks import check_alpha, check_images, check_whole_number
 from dsd_lib.gram import Grams, feature_grams
 from dsd_lib.resize import imresize
 
@@ -123,7 +121,6 @@ def check_descriptor(
 ) -> tuple[str, ...]:
     """The layers as a tuple, after checking the network, the layers, alpha and windows."""
     layers = check_backbone(net).check_layers(layers)
-    if not (isinstance(alpha, numbers.Real) and math.isfinite(alpha) and alpha > 1):
-        raise ValueError(f"alpha: expected a number above 1, got {alpha!r}")
+    check_alpha(alpha)
     check_whole_number(windows, name="windows")
     return layers

@@ -3,10 +3,11 @@
 import contextlib
 import errno
 import glob
+import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import safetensors
@@ -68,12 +69,15 @@ def _remove_abandoned(folder: Path, stem: str) -> None:
                 part.unlink()
 
 
-def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_safetensors(
+    path: str | Path, sha256: str | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a safetensors file, in float32, and its metadata.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a safetensors file, is damaged, or holds NaN or infinity.
+        ValueError: it is not a safetensors file, is damaged, does not have the ``sha256`` expected,
+            or holds NaN or infinity.
 
     >>> read_safetensors("no-such-weights.safetensors")
     Traceback (most recent call last):
@@ -83,16 +87,41 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights file at {path}")
+    if sha256 is not None:
+        with path.open("rb") as file:
+            got = hashlib.file_digest(file, "sha256").hexdigest()
+        if got != sha256:
+            raise ValueError(f"{path}: expected sha256 {sha256}, got {got}; the file is damaged")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path}: expected a safetensors file, got {error}") from error
+    check_finite(tensors, path)
+    return tensors, metadata
+
+
+def check_finite(tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """Raise a ValueError that names the file unless all its weights are finite."""
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise ValueError(f"{path}: expected finite weights, got NaN or infinity in {name}")
-    return tensors, metadata
+
+
+def check_shapes(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str, path: str | Path
+) -> None:
+    """Raise a ValueError that names the file unless tensors have the names and shapes expected.
+
+    ``expected`` may be on the meta device, so that a file is compared before memory is taken for
+    what it claims to be. ``what`` names the network.
+    """
+    wanted, got = ({k: tuple(v.shape) for k, v in t.items()} for t in (expected, tensors))
+    if got != wanted:
+        wrong = sorted(k for k in wanted.keys() | got.keys() if wanted.get(k) != got.get(k))
+        names = ", ".join(wrong[:4])
+        raise ValueError(f"{path}: expected the tensors of {what}, got others for {names}")
 
 
 def data_folder(name: str) -> Path:

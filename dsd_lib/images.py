@@ -33,15 +33,18 @@ def image_from_array(array: np.ndarray) -> Tensor:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"expected a NumPy array, got {type(array).__name__}")
     if array.ndim == 2:
-        array = np.repeat(array[..., None], 3, axis=2)
+        array = np.broadcast_to(array[..., None], (*array.shape, 3))
     if array.ndim != 3 or array.shape[2] != 3:
         raise ValueError(f"expected an array of shape (H, W) or (H, W, 3), got {array.shape}")
     if array.dtype in (np.uint8, np.uint16):
-        array = array / np.iinfo(array.dtype).max
-    elif not np.issubdtype(array.dtype, np.floating):
+        one = np.iinfo(array.dtype).max
+    elif np.issubdtype(array.dtype, np.floating):
+        one = 1
+    else:
         raise TypeError(f"expected uint8, uint16 or floating-point values, got {array.dtype}")
-    x = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).permute(2, 0, 1)[None]
-    x = x.contiguous()
+    planes = np.empty((3, *array.shape[:2]), np.float32)  # no copy but the result: images are large
+    np.divide(array.transpose(2, 0, 1), one, out=planes, dtype=np.float32, casting="same_kind")
+    x = torch.from_numpy(planes)[None]  # (1, 3, H, W)
     check_images(x, name="array")
     return x
 
@@ -112,14 +115,14 @@ def open_picture(
 
 def _decode(picture: Image.Image) -> np.ndarray:
     """``(H, W)`` or ``(H, W, 3)``, 8 or 16 bits, of any picture that Pillow has opened."""
-    picture = ImageOps.exif_transpose(picture)
+    ImageOps.exif_transpose(picture, in_place=True)  # a copy of a large image would count
     if picture.mode.startswith("I;16"):
         return np.asarray(picture, dtype=np.uint16)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
-    return np.array(picture.convert("RGB"))
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def sample_images() -> dict[str, Tensor]:

@@ -1,10 +1,11 @@
-"""Quality without a reference (Eq. 5): ψ predicts how self-dissimilar the clean picture would be.
+"""Quality without a reference (Eq. 5): ψ predicts how self-dissimilar the clean image would be.
 
-ψ sees only the downscaled picture, where noise, blur and compression have mostly gone, and
-predicts ‖DSD_α‖₁ of the clean picture at each layer. How far the picture's own ‖DSD_α‖₁ lies from
-that prediction is its score.
+ψ sees only the downscaled image, from which noise, blur and compression have mostly gone, and
+predicts ‖DSD_α‖₁ of the clean image at each layer. The distance between the image's own ‖DSD_α‖₁
+and that prediction is its score.
 """
 
+import re
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -15,12 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsd_lib.backbones import Backbone, load_backbone
-from dsd_lib.checks import check_images
+from dsd_lib.checks import check_alpha, check_images
 from dsd_lib.descriptor import dsd_norm
-from dsd_lib.files import read_safetensors, write_atomically
+from dsd_lib.files import check_shapes, read_safetensors, write_atomically
 from dsd_lib.resize import imresize
 
 PSI_LAYERS = ("relu1_2", "relu2_1", "relu2_2", "relu3_1")  # section 3.5, from the authors' code
+_LAYER_NAME = re.compile(r"(conv|relu)[1-5]_[1-4]|pool[1-5]")
 WIDTHS = (32, 32, 64, 64, 128, 128)  # two residual blocks each
 
 
@@ -51,8 +53,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, f: Tensor) -> Tensor:
         """``(N, channels, H, W)`` -> ``(N, width, H/stride, W/stride)``."""
-        g = self.body(f)
-        return F.relu(self.shortcut(f) + g * self.gate(g))
+        g = self.body(f)  # (N, width, H/stride, W/stride)
+        return F.relu(self.shortcut(f) + g * self.gate(g))  # the gate is (N, width, 1, 1)
 
 
 class Psi(nn.Module):
@@ -62,15 +64,18 @@ class Psi(nn.Module):
     each pair from the second width on halving the sides), the average over positions, two linear
     layers; 1.5 million parameters.
 
-    Gram matrices grow with the square of the contrast, which would take many pictures to learn. So
-    the network sees the picture at contrast 1 and gives the logarithm of the norm in units of
-    ``scale`` times the picture's squared contrast.
+    Gram matrices grow with the square of the contrast, which would take many images to learn. So
+    the network sees the image at contrast 1 and returns the logarithm of the norm in units of
+    ``scale`` times the image's squared contrast.
 
     Attributes:
         layers: the feature layers predicted, in the order of the output.
         alpha: the factor between the two scales.
-        scale: buffer ``(len(layers),)``, the mean norm of the training pictures over their mean
+        scale: buffer ``(len(layers),)``, the mean norm of the training images over their mean
             squared contrast.
+
+    Raises:
+        ValueError: alpha is not above 1, or ``layers`` are not different layers of a VGG.
 
     Source: section 3.5; chapter 7 of the book.
 
@@ -80,7 +85,11 @@ class Psi(nn.Module):
 
     def __init__(self, alpha: float, layers: tuple[str, ...] = PSI_LAYERS) -> None:
         super().__init__()
+        check_alpha(alpha)
         self.alpha, self.layers = alpha, tuple(layers)
+        known = all(_LAYER_NAME.fullmatch(layer) for layer in self.layers)
+        if not (known and 0 < len(set(self.layers)) == len(self.layers)):
+            raise ValueError(f"layers: expected different layers of a VGG, got {self.layers}")
         self.register_buffer("scale", torch.ones(len(self.layers)))
         blocks, channels = [], WIDTHS[0]
         for index, width in enumerate(WIDTHS):
@@ -103,22 +112,24 @@ class Psi(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, small: Tensor) -> Tensor:
-        """Predicted norms ``(N, len(layers))`` from downscaled pictures ``(N, 3, H/α, W/α)``."""
-        contrast, mean = torch.std_mean(small, dim=(1, 2, 3), keepdim=True)
-        contrast = contrast.clamp_min(1e-3)  # a picture of one color has none
+        """Predicted norms ``(N, len(layers))`` from downscaled images ``(N, 3, H/α, W/α)``."""
+        contrast, mean = torch.std_mean(small, dim=(1, 2, 3), keepdim=True)  # (N, 1, 1, 1) each
+        contrast = contrast.clamp_min(1e-3)  # an image of one color has none
         f = (small - mean) / contrast
-        f = self.features(f.contiguous(memory_format=torch.channels_last))
-        log_norm = self.head(f.mean(dim=(2, 3))).float()
+        f = self.features(f.contiguous(memory_format=torch.channels_last))  # (N, 128, h, w)
+        log_norm = self.head(f.mean(dim=(2, 3))).float()  # (N, len(layers))
         return self.scale * contrast[:, :, 0, 0] ** 2 * log_norm.exp()
+
+
+def stored(psi: Psi) -> dict[str, Tensor]:
+    """ψ's tensors without the batch counters, which only training uses."""
+    tensors = psi.state_dict().items()
+    return {k: v.contiguous() for k, v in tensors if not k.endswith("num_batches_tracked")}
 
 
 def save_psi(psi: Psi, path: str | Path) -> None:
     """Write ψ in half precision, with alpha and layers in the file's metadata."""
-    tensors = {
-        k: v.half().contiguous() if v.is_floating_point() else v
-        for k, v in psi.state_dict().items()
-        if not k.endswith("num_batches_tracked")
-    }
+    tensors = {k: v.half() for k, v in stored(psi).items()}
     metadata = {"alpha": f"{psi.alpha:g}", "layers": " ".join(psi.layers)}
     write_atomically(path, safetensors.torch.save(tensors, metadata=metadata))
 
@@ -127,12 +138,12 @@ def load_psi(alpha: float = 4, weights: str | Path | None = None) -> Psi:
     """A trained ψ, on the CPU, ready to predict.
 
     Args:
-        alpha: 2 or 4; the package carries both, trained on BSDS500 with VGG-16.
+        alpha: 2 or 4; both come with the package, trained on BSDS500 with VGG-16.
         weights: a file written by ``save_psi`` instead; its alpha then counts.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another alpha, or a file that is damaged or of another network.
+        ValueError: another alpha, or a file that is damaged, of another network or not finite.
 
     Source: section 3.5; chapter 7 of the book.
 
@@ -155,21 +166,25 @@ def _read_psi(path: Path) -> Psi:
     tensors, metadata = read_safetensors(path)
     if not {"alpha", "layers"} <= metadata.keys():
         raise ValueError(f"{path}: expected alpha and layers in the metadata, got {metadata}")
-    psi = Psi(float(metadata["alpha"]), tuple(metadata["layers"].split()))
-    # The batch counters, which only training uses, are not stored.
-    counters = {k: v for k, v in psi.state_dict().items() if k.endswith("num_batches_tracked")}
+    layers = tuple(metadata["layers"].split())
     try:
-        psi.load_state_dict(tensors | counters)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: expected the tensors of ψ, got others: {error}") from error
+        alpha = float(metadata["alpha"])
+        check_alpha(alpha)
+        with torch.device("meta"):  # names and shapes, before memory is taken for them
+            expected = stored(Psi(alpha, layers))
+    except ValueError as error:
+        raise ValueError(f"{path}: not a file of ψ: {error}") from error
+    check_shapes(tensors, expected, "ψ", path)
+    psi = Psi(alpha, layers)
+    psi.load_state_dict(tensors, strict=False)  # all but the batch counters
     return psi.requires_grad_(False).eval()
 
 
 class NoReferenceDSD(nn.Module):
     """The no-reference measure ``Q(y) = |ψ(y↓α) - ‖DSD_α(y)‖₁|``, summed over layers (Eq. 5).
 
-    ψ learned what clean photos look like at their own size; a picture that never was a photo, or
-    was resized, may score badly without being bad.
+    ψ learned what clean photos look like at their own size. An image that never was a photo, or
+    that was resized, may score badly without being bad.
 
     Args:
         alpha: the factor between the two scales, 2 or 4, for the trained ψ.
@@ -203,12 +218,13 @@ class NoReferenceDSD(nn.Module):
         return measured, self.psi(imresize(y, scale=1 / alpha))
 
     def forward(self, y: Tensor, *, tile: int | None = None, check_range: bool = True) -> Tensor:
-        """The score of pictures ``(N, 3, H, W)`` in [0, 1]: ``(N,)``; 0 is best.
+        """The score of images ``(N, 3, H, W)`` in [0, 1]: ``(N,)``; 0 is best.
 
         Raises:
-            TypeError, ValueError: ``y`` is no such batch, or its sides are too short.
+            TypeError: ``y`` is not a floating-point tensor.
+            ValueError: ``y`` is not a valid image batch, or its sides are too short.
         """
-        measured, expected = self.norms(y, tile=tile, check_range=check_range)
+        measured, expected = self.norms(y, tile=tile, check_range=check_range)  # (N, layers)
         return (expected - measured).abs().sum(dim=1)
 
 
@@ -218,12 +234,12 @@ def _measure(alpha: float, device: torch.device) -> NoReferenceDSD:
 
 
 def naturalness(y: Tensor, alpha: float = 4, *, tile: int | None = None) -> Tensor:
-    """How far a picture's self-dissimilarity is from what a natural picture's would be (Eq. 5).
+    """How far an image's self-dissimilarity is from what a natural image's would be (Eq. 5).
 
     :class:`NoReferenceDSD` as a function; the networks are loaded once.
 
     Args:
-        y: pictures ``(N, 3, H, W)`` in [0, 1], float32.
+        y: images ``(N, 3, H, W)`` in [0, 1], float32.
         alpha: 2 or 4.
         tile: side in pixels of the tiles over which Grams are summed; see :func:`dsd_lib.dsd`.
 
@@ -231,7 +247,9 @@ def naturalness(y: Tensor, alpha: float = 4, *, tile: int | None = None) -> Tens
         ``(N,)``, 0 or more; lower is more natural.
 
     Raises:
-        TypeError, ValueError: ``y`` is no such batch, its sides are too short, or another alpha.
+        TypeError: ``y`` is not a floating-point tensor.
+        ValueError: ``y`` is not a valid image batch, its sides are too short, or alpha is neither 2
+            nor 4.
 
     Source: Eq. (5); chapter 7 of the book.
 

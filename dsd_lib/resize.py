@@ -13,15 +13,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dsd_lib.checks import check_map
+
+MAX_VALUES = 2**30  # of a result; more is taken for a mistake (in float32 it would be 4 GB)
+MAX_TAPS = 2**24  # input pixels to an output pixel
+BLOCK = 2**20  # about the entries of one matrix: 4 MB in float32
+
 
 def imresize(x: Tensor, scale: float | None = None, size: tuple[int, int] | None = None) -> Tensor:
     """Resize the last two axes by bicubic interpolation (a = -0.5), antialiased when shrinking.
 
-    Resizing is linear, so it is written as what it is: one matrix for the rows and one for the
-    columns, ``rows @ x @ columns.T``.
+    Resizing is linear, so it is written as a matrix for the rows and one for the columns,
+    ``rows @ x @ columns.T``; of a large image these are applied block by block.
 
     Args:
-        x: ``(N, C, H, W)``, any real floating type; values are not limited to [0, 1].
+        x: ``(N, C, H, W)``, any real floating-point type; values are not limited to [0, 1].
         scale: the factor for both sides; output sides are ``ceil(H * scale)``, ``ceil(W * scale)``.
         size: the output ``(H, W)`` instead; give one of the two.
 
@@ -29,36 +35,45 @@ def imresize(x: Tensor, scale: float | None = None, size: tuple[int, int] | None
         ``(N, C, H', W')`` of the type of ``x``. Values may overshoot those of ``x`` a little.
 
     Raises:
-        TypeError: ``x`` is no floating-point tensor.
-        ValueError: another rank, both or neither of ``scale`` and ``size``, or one not positive.
+        TypeError: ``x`` is not a floating-point tensor.
+        ValueError: ``x`` is not of shape ``(N, C, H, W)``, both or neither of ``scale`` and
+            ``size`` are given, one is not positive, or the result would be absurdly large.
 
     Source: section 3.1 (the operator ↓); chapter 3 of the book.
 
     >>> imresize(torch.rand(1, 3, 9, 12), scale=0.5).shape
     torch.Size([1, 3, 5, 6])
     """
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        got = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(f"x: expected a floating-point tensor, got {got}")
-    if x.ndim != 4 or 0 in x.shape:
-        raise ValueError(f"x: expected shape (N, C, H, W), none of them 0, got {tuple(x.shape)}")
+    check_map(x, name="x")
     if (scale is None) == (size is None):
         raise ValueError(f"give one of scale and size, got scale={scale} and size={size}")
     height, width = x.shape[2:]
     if scale is not None:
         if not (isinstance(scale, numbers.Real) and math.isfinite(scale) and scale > 0):
             raise ValueError(f"scale: expected a positive number, got {scale!r}")
-        size = (output_side(height, scale), output_side(width, scale))
+        _check_amount(x, height * scale, width * scale, 1 / scale)
+        new_height, new_width = output_side(height, scale), output_side(width, scale)
         scales = (scale, scale)
     else:
         sides = size if isinstance(size, Sequence) else ()
         if len(sides) != 2 or not all(isinstance(s, numbers.Integral) and s > 0 for s in sides):
             raise ValueError(f"size: expected two positive whole numbers, got {size!r}")
-        scales = (size[0] / height, size[1] / width)
-    rows = _bicubic_matrix(height, int(size[0]), scales[0], x.dtype, x.device)
-    columns = _bicubic_matrix(width, int(size[1]), scales[1], x.dtype, x.device)
+        new_height, new_width = (int(s) for s in sides)
+        _check_amount(x, new_height, new_width, 1)
+        scales = (new_height / height, new_width / width)
     with torch.autocast(x.device.type, enabled=False):  # pixels are resized in their own precision
-        return rows @ x @ columns.T
+        x = _resize_rows(x, new_height, scales[0])  # (N, C, H', W)
+        return _resize_rows(x.mT, new_width, scales[1]).mT  # (N, C, H', W')
+
+
+def _check_amount(x: Tensor, height: float, width: float, stretch: float) -> None:
+    """Raise before a resize that would take all memory or hours."""
+    values = x.shape[0] * x.shape[1] * height * max(width, x.shape[3])
+    if values > MAX_VALUES or 4 * stretch > MAX_TAPS:
+        raise ValueError(
+            f"expected a result of at most {MAX_VALUES:,} values from at most {MAX_TAPS:,} pixels "
+            f"each, got a resize from {tuple(x.shape)} to sides of {height:g} and {width:g}"
+        )
 
 
 def output_side(side: int, scale: float) -> int:
@@ -71,23 +86,39 @@ def output_side(side: int, scale: float) -> int:
     return max(1, math.ceil(round(side * scale, 9)))
 
 
-@lru_cache(maxsize=8)  # of a large picture one matrix takes 50 MB
+def _resize_rows(x: Tensor, new_side: int, scale: float) -> Tensor:
+    """``(N, C, H, W)`` -> ``(N, C, new_side, W)``: each output row is a sum of nearby rows."""
+    side = x.shape[2]
+    rows = max(1, int(math.sqrt(BLOCK * min(scale, 1))))  # such a block's matrix has BLOCK entries
+    parts = []
+    for start in range(0, new_side, rows):
+        stop = min(start + rows, new_side)
+        first, matrix = _bicubic_matrix(side, start, stop, scale, x.dtype, x.device)
+        parts.append(matrix @ x[:, :, first : first + matrix.shape[1]])  # (N, C, stop - start, W)
+    return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
+
+
+@lru_cache(maxsize=8)  # a training step uses four; each takes about 4 MB in float32 at most
 @torch.inference_mode(False)  # what is kept must serve training as well
 def _bicubic_matrix(
-    side: int, new_side: int, scale: float, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """The ``(new_side, side)`` matrix that resizes one axis; rows sum to 1."""
+    side: int, start: int, stop: int, scale: float, dtype: torch.dtype, device: torch.device
+) -> tuple[int, Tensor]:
+    """The matrix ``(stop - start, used)`` that gives output rows start … stop - 1; rows sum to 1.
+
+    Also the first of the ``used`` input rows that they depend on.
+    """
     stretch = max(1.0, 1 / scale)  # antialiasing: shrinking widens the kernel
-    center = (np.arange(new_side) + 0.5) / scale - 0.5  # in input pixels
+    center = (np.arange(start, stop) + 0.5) / scale - 0.5  # in input pixels
     taps = math.ceil(4 * stretch) + 2
     positions = np.floor(center - 2 * stretch).astype(int)[:, None] + np.arange(taps)
-    weights = _cubic((center[:, None] - positions) / stretch)
+    weights = _cubic((center[:, None] - positions) / stretch)  # (stop - start, taps)
     weights /= weights.sum(axis=1, keepdims=True)
-    period = np.concatenate([np.arange(side), np.arange(side)[::-1]])  # symmetric padding
-    sources = period[positions % (2 * side)]
-    matrix = np.zeros((new_side, side))
-    np.add.at(matrix, (np.arange(new_side)[:, None], sources), weights)
-    return torch.from_numpy(matrix).to(device, dtype)
+    mirrored = positions % (2 * side)  # symmetric padding has the period 2 · side
+    sources = np.minimum(mirrored, 2 * side - 1 - mirrored)
+    first = int(sources.min())
+    matrix = np.zeros((stop - start, int(sources.max()) + 1 - first))
+    np.add.at(matrix, (np.arange(stop - start)[:, None], sources - first), weights)
+    return first, torch.from_numpy(matrix).to(device, dtype)
 
 
 def _cubic(t: np.ndarray) -> np.ndarray:

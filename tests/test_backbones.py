@@ -4,6 +4,7 @@ import copy
 import hashlib
 import os
 import re
+import socket
 import sys
 from pathlib import Path
 
@@ -228,7 +229,7 @@ def test_damaged_embedded_weights(embedded, damage):
 
 
 def test_missing_embedded_weights(embedded):
-    with pytest.raises(FileNotFoundError, match=f"no weights file at {embedded}; install dsd_lib"):
+    with pytest.raises(FileNotFoundError, match=f"no weights file at {embedded}"):
         load_backbone()
     embedded.write_bytes(WEIGHTS.read_bytes())
     load_backbone()
@@ -282,6 +283,17 @@ def test_pth_files_of_other_dictionaries(tmp_path, state):
         load_backbone("vgg19", weights=tmp_path / "x.pth")
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite(tmp_path, value):
+    tensors = safetensors.torch.load_file(WEIGHTS)
+    tensors["conv1_2.weight"][3, 2, 1, 0] = value
+    safetensors.torch.save_file(tensors, tmp_path / "x.safetensors")
+    with pytest.raises(
+        ValueError, match=r"x\.safetensors: expected finite weights, got .* in conv1_2\.weight"
+    ):
+        load_backbone("vgg16", weights=tmp_path / "x.safetensors")
+
+
 class Malicious:
     """Unpickling it makes a folder."""
 
@@ -332,10 +344,25 @@ def test_vgg19_that_cannot_be_downloaded(monkeypatch):
     monkeypatch.setattr(models.VGG19_Weights, "get_state_dict", fail)
     with pytest.raises(
         FileNotFoundError,
-        match=r"VGG-19 could not be had from torchvision \(no network\)\. "
+        match=r"VGG-19 is not available from torchvision \(no network\)\. "
         r"Put vgg19-dcbb9e9d\.pth in .*checkpoints, or name your copy",
     ):
         load_backbone("vgg19")
+
+
+def test_a_download_gets_a_time_limit_and_leaves_it_to_no_one_else(monkeypatch, capsys):
+    models = pytest.importorskip("torchvision.models")
+
+    def hang(*_, **__):
+        print("Downloading")
+        raise TimeoutError(f"no answer for {socket.getdefaulttimeout()} s")
+
+    monkeypatch.setattr(models.VGG19_Weights, "get_state_dict", hang)
+    before = socket.getdefaulttimeout()
+    with pytest.raises(FileNotFoundError, match=r"no answer for 10\.0 s"):
+        backbones.download_vgg19()
+    assert socket.getdefaulttimeout() == before
+    assert capsys.readouterr() == ("", "")
 
 
 def test_vgg19_without_torchvision(monkeypatch):
@@ -368,13 +395,15 @@ def test_tiles_put_together_are_the_whole_map(net, sides):
     parts = list(net.tiles(x, layers, 18))  # rounded up to 20, a multiple of relu3_1's stride
     for layer in layers:
         rows, row = [], []
-        for part in parts:
+        for _, part in parts:
             row.append(part[layer])
             if sum(f.shape[3] for f in row) == whole[layer].shape[3]:
                 rows.append(torch.cat(row, dim=3))
                 row = []
         torch.testing.assert_close(torch.cat(rows, dim=2), whole[layer])
-        assert net.positions(x, layer) == whole[layer][0, 0].numel()
+        assert net.map_sides(x, layer) == whole[layer].shape[2:]
+    corners = [(top, left) for (top, left), _ in parts]
+    assert corners == sorted((t, s) for t in range(0, sides[0], 20) for s in range(0, sides[1], 20))
 
 
 def test_a_copy_is_its_own(net):

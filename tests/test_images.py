@@ -3,6 +3,7 @@
 import hashlib
 import struct
 import tempfile
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -332,6 +333,26 @@ def test_a_header_of_a_huge_picture_without_data(tmp_path, side, message):
     path.write_bytes(_png_without_data(side, side))
     with pytest.raises(ValueError, match=message):
         dsd.load_image(path)
+
+
+@pytest.mark.parametrize("shape", [(1000, 1000), (1000, 1000, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_an_array_is_converted_without_a_copy_but_the_result(shape, dtype):
+    array = np.zeros(shape, dtype)
+    tracemalloc.start()
+    try:
+        x = dsd.image_from_array(array)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.1 * 4 * x.numel()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_every_integer_becomes_the_nearest_float(dtype):
+    values = np.arange(np.iinfo(dtype).max + 1, dtype=dtype).reshape(-1, 1)
+    exact = (values / np.iinfo(dtype).max).astype(np.float32)
+    np.testing.assert_array_equal(dsd.image_from_array(values)[0, 0].numpy(), exact)
 
 
 def test_max_pixels(tmp_path):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import dsd_lib as dsd
-from dsd_lib.no_reference import PSI_LAYERS, Psi, ResidualBlock, save_psi
+from dsd_lib.no_reference import PSI_LAYERS, Psi, ResidualBlock, save_psi, stored
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,38 @@ def test_wrong_weights_are_refused(tmp_path, psi: Psi):
     safetensors.torch.save_file({"a": torch.zeros(1)}, other, metadata=metadata)
     with pytest.raises(ValueError, match="expected the tensors of ψ"):
         dsd.load_psi(weights=other)
+
+
+@pytest.mark.parametrize("alpha", ["nan", "inf", "0", "-4", "1", "four"])
+def test_files_of_an_alpha_that_cannot_be(tmp_path, psi: Psi, alpha):
+    path = tmp_path / "psi.safetensors"
+    safetensors.torch.save_file(
+        stored(psi), path, metadata={"alpha": alpha, "layers": " ".join(PSI_LAYERS)}
+    )
+    with pytest.raises(ValueError, match=r"psi\.safetensors: not a file of ψ: "):
+        dsd.load_psi(weights=path)
+
+
+@pytest.mark.parametrize("layers", ["", "relu1_2 relu1_2", "relu9_1", "x " * 4, "relu2_1 " * 10**5])
+def test_files_of_layers_that_cannot_be(tmp_path, psi: Psi, layers):
+    path = tmp_path / "psi.safetensors"
+    safetensors.torch.save_file(stored(psi), path, metadata={"alpha": "4", "layers": layers})
+    with pytest.raises(ValueError, match="layers: expected different layers of a VGG, got"):
+        dsd.load_psi(weights=path)
+
+
+def test_files_of_other_shapes_or_of_weights_that_are_not_finite(tmp_path, psi: Psi):
+    path, metadata = tmp_path / "psi.safetensors", {"alpha": "4", "layers": "relu1_2 relu2_1"}
+    safetensors.torch.save_file(stored(psi), path, metadata=metadata)
+    with pytest.raises(ValueError, match=r"tensors of ψ, got others for head\.2\.bias, head\.2\."):
+        dsd.load_psi(weights=path)
+    for value in (math.nan, math.inf):
+        tensors = {k: v.clone() for k, v in stored(psi).items()}
+        tensors["head.2.bias"][0] = value
+        metadata["layers"] = " ".join(PSI_LAYERS)
+        safetensors.torch.save_file(tensors, path, metadata=metadata)
+        with pytest.raises(ValueError, match="expected finite weights, got NaN or infinity in hea"):
+            dsd.load_psi(weights=path)
 
 
 def test_the_measure_is_equation_5(net, pair):

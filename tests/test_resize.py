@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import dsd_lib as dsd
-from dsd_lib import imresize
+from dsd_lib import imresize, resize
 
 SIDES = st.integers(1, 40)
 SIZES = st.tuples(SIDES, SIDES)
@@ -225,6 +225,53 @@ def test_halving_keeps_the_mean(half):
 def test_bad_input(x, options, error, message):
     with pytest.raises(error, match=message):
         imresize(x, **options)
+
+
+@pytest.mark.parametrize(
+    ("sides", "options"),
+    [
+        ((8, 8), {"size": (10**7, 10**7)}),
+        ((8, 8), {"scale": 10**6}),
+        ((8, 8), {"scale": 1e-9}),
+        ((1, 10**6), {"size": (10**6, 1)}),  # the rows alone would be 10¹² values
+    ],
+)
+def test_absurd_amounts_are_refused_at_once(sides, options):
+    with pytest.raises(ValueError, match="expected a result of at most 1,073,741,824 values"):
+        imresize(torch.zeros(1, 1, *sides), **options)
+
+
+# Blocks
+
+
+@given(SIZES, st.floats(0.05, 4), st.integers(1, 400))
+def test_blocks_give_the_same(sides, scale, block):
+    x = picture(1, 2, *sides)
+    whole = imresize(x, scale=scale)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resize, "BLOCK", block)
+        torch.testing.assert_close(imresize(x, scale=scale), whole)
+
+
+def test_a_large_image_takes_neither_a_large_matrix_nor_long():
+    x = torch.rand(1, 1, 20_000, 64)
+    resize._bicubic_matrix.cache_clear()
+    small = imresize(x, scale=0.5)
+    part = imresize(x[:, :, 4_000:6_000], scale=0.5)
+    torch.testing.assert_close(small[:, :, 2_010:2_990], part[:, :, 10:-10])
+    taken = []
+    for start in range(0, 10_000, 724):
+        _, matrix = resize._bicubic_matrix(
+            20_000, start, min(start + 724, 10_000), 0.5, torch.float32, x.device
+        )
+        taken.append(matrix.numel())
+    assert max(taken) <= 1.1 * resize.BLOCK
+
+
+def test_matrices_of_images_of_many_sizes_are_not_all_kept():
+    for side in range(20, 60):
+        imresize(torch.rand(1, 1, side, side + 1), scale=0.5)
+    assert resize._bicubic_matrix.cache_info().currsize <= 8
 
 
 def test_it_is_the_package_function():

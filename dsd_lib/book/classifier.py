@@ -8,11 +8,9 @@ pixels, so that at other sizes it gives other answers or stops with an error. Bu
 size it gives the same logits as this module, to the last bit (``tests/golden`` keeps some of them).
 """
 
-import contextlib
 import hashlib
 import io
 import re
-import socket
 from collections.abc import Sequence
 from importlib import resources, util
 from pathlib import Path
@@ -23,6 +21,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from dsd_lib.backbones import download_vgg19
 from dsd_lib.book.plots import DPI, OKABE_ITO
 from dsd_lib.checks import check_images
 from dsd_lib.images import to_array
@@ -236,22 +235,9 @@ def _read_lite0(path: Path) -> dict[str, Tensor]:
 
 
 def _load_vgg19() -> Classifier:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(10)  # behind a silent firewall the wait would be minutes
-    try:
-        from torchvision.models import VGG19_Weights, vgg19  # only VGG-19 needs torchvision
+    state = download_vgg19()
+    from torchvision.models import vgg19  # there, or the download would have failed
 
-        # torch.hub announces what it downloads, on one stream or the other.
-        quiet = io.StringIO()
-        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-            state = VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
-    except Exception as error:  # no torchvision, a broken one, no network, a wrong hash
-        raise FileNotFoundError(
-            f"VGG-19 could not be had from torchvision ({error}); put vgg19-dcbb9e9d.pth in "
-            f"{Path(torch.hub.get_dir()) / 'checkpoints'}."
-        ) from error
-    finally:
-        socket.setdefaulttimeout(before)
     with torch.device("meta"):  # 575 MB of random weights that would be overwritten are not made
         network = vgg19()
     network.load_state_dict(state, assign=True)

