@@ -10,6 +10,7 @@ from torch import Tensor
 from dsd_lib.backbones import Backbone
 from dsd_lib.book.plots import COLORS
 from dsd_lib.descriptor import dsd_norm
+from dsd_lib.extras import needs
 from dsd_lib.images import to_array
 from dsd_lib.resize import imresize
 
@@ -47,7 +48,8 @@ class DSDExplorer:
     """Live widgets: an image, a distortion, a layer and α; the distorted image and its ‖DSD‖."""
 
     def __init__(self, net: Backbone, images: Mapping[str, Tensor]) -> None:
-        import ipywidgets as widgets  # only in notebooks
+        with needs("book"):
+            import ipywidgets as widgets  # only in notebooks
 
         self.net = net
         self.images = dict(images)

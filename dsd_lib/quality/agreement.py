@@ -16,9 +16,12 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, special, stats
 
+from dsd_lib.extras import needs
 from dsd_lib.quality.rated_sets import RatedImage, RatedPair, RatedSet
+
+with needs("quality"):
+    from scipy import optimize, special, stats
 
 DRAWS = 1000  # of the bootstrap
 # What bandwidths of the logistic are tried, in units of 1 / spread of the differences.

@@ -5,14 +5,15 @@ from torchmetrics. :mod:`dsd_lib.quality.measures` says what each of them promis
 """
 
 from functools import lru_cache
-from importlib import resources
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsd_lib.checks import check_pair
+from dsd_lib.extras import needs
 from dsd_lib.gram import full_precision
+from dsd_lib.quality.shift_tolerant import load_shift_tolerant_lpips
 
 _WINDOW = 11  # pixels; SSIM's Gaussian window with a standard deviation of 1.5
 _MS_SSIM_SIDE = 176  # pixels; below, the window does not fit into the fifth scale
@@ -116,7 +117,8 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     >>> ms_ssim(x, x)
     tensor([1.])
     """
-    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+    with needs("quality"):
+        from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
     _check(x, y, min_side=_MS_SSIM_SIDE, why="; the window of SSIM must fit into the fifth scale")
     # "relu": where the two are as good as opposite, a negative factor has no root and counts as 0.
@@ -150,17 +152,17 @@ def lpips(x: Tensor, y: Tensor) -> Tensor:
 
 
 def shift_tolerant_lpips(x: Tensor, y: Tensor) -> Tensor:
-    """Shift-tolerant LPIPS (Ghildyal and Liu 2022), AlexNet variant, by its authors' package.
+    """Shift-tolerant LPIPS (Ghildyal and Liu 2022), AlexNet variant.
 
-    LPIPS with antialiased pooling. The package ``stlpips-pytorch`` carries trunk and heads, so that
-    it works without a network: ``pip install stlpips-pytorch torchsummary torchvision ipython``.
-    Arguments are those of :func:`psnr`.
+    LPIPS with antialiased pooling. The package ``stlpips-pytorch`` has the weights of trunk and
+    heads in a file, so nothing is downloaded. Arguments are those of :func:`psnr`.
 
     Returns:
         ``(N,)``, 0 or more; lower is more alike.
 
     Raises:
         ImportError: the package is not installed.
+        ValueError: its file is damaged.
         TypeError, ValueError: ``x`` and ``y`` are no such batches.
 
     Source: chapter 5 of the book.
@@ -175,7 +177,8 @@ def _check(x: Tensor, y: Tensor, min_side: int = 1, why: str = "") -> None:
 
 
 def _psnr(x: Tensor, y: Tensor) -> Tensor:
-    from torchmetrics.functional.image import peak_signal_noise_ratio
+    with needs("quality"):
+        from torchmetrics.functional.image import peak_signal_noise_ratio
 
     value = peak_signal_noise_ratio(
         full_precision(x), full_precision(y), data_range=1.0, reduction="none", dim=(1, 2, 3)
@@ -184,7 +187,8 @@ def _psnr(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _ssim(x: Tensor, y: Tensor, zero_padding: bool) -> Tensor:
-    from torchmetrics.functional.image import structural_similarity_index_measure
+    with needs("quality"):
+        from torchmetrics.functional.image import structural_similarity_index_measure
 
     half = _WINDOW // 2
     pad = 2 * half if zero_padding else 0
@@ -213,20 +217,4 @@ def _lpips_network(device: torch.device) -> nn.Module:
 
 @lru_cache(maxsize=2)
 def _shift_tolerant_network(device: torch.device) -> nn.Module:
-    try:
-        from stlpips_pytorch import stlpips
-    except ImportError as error:
-        raise ImportError(
-            f"shift-tolerant LPIPS needs its authors' package ({error}): "
-            "pip install stlpips-pytorch torchsummary torchvision ipython"
-        ) from error
-    net = stlpips.LPIPS(net="alex", variant="shift_tolerant", pretrained=False, verbose=False)
-    weights = resources.files("stlpips_pytorch") / "weights/vST0.0/alex_shift_tolerant.pth"
-    with resources.as_file(weights) as path:  # tensors and nothing else is unpickled
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    keys = net.load_state_dict(state, strict=False)
-    # The heads are there twice, as lin0 and lins.0; the file names them once.
-    missing = [key for key in keys.missing_keys if not key.startswith("lins.")]
-    if missing or keys.unexpected_keys:
-        raise ValueError(f"{path}: expected other tensors; {missing or keys.unexpected_keys}")
-    return net.eval().requires_grad_(False).to(device)
+    return load_shift_tolerant_lpips().to(device)

@@ -10,12 +10,15 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
 
 from dsd_lib.backbones import Backbone, load_backbone
 from dsd_lib.descriptor import DEFAULT_LAYERS, check_descriptor
+from dsd_lib.extras import needs
 from dsd_lib.losses import dsd_distance
 from dsd_lib.no_reference import NoReferenceDSD
+
+with needs("quality"):
+    from torchmetrics import Metric
 
 
 class _MeanOverImages(Metric):

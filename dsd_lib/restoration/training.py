@@ -26,12 +26,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
+from dsd_lib.extras import needs
 from dsd_lib.files import write_atomically
 from dsd_lib.images import load_image, to_array
 from dsd_lib.quality.baselines import luma
 from dsd_lib.restoration.networks import XSRResNet
+
+with needs("restoration"):
+    from tqdm import tqdm
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
