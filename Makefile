@@ -1,29 +1,38 @@
-# `make book` builds the book, `make test` runs the tests; each sets everything up by itself.
-# The same as plain commands: see README.md.
+# Each target sets up what it needs by itself. `make help` lists them.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: book test test-reader test-colab browser chapters stamp format lint lint-web serve clean
+.PHONY: help book test test-thorough test-reader test-colab browser chapters stamp format lint \
+	typecheck lint-web wheel gpu serve clean
 
-book: $(READY)
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+book: $(READY) ## build the book, strictly
 	$(BIN)/python -m data_scripts.chapters
 	$(BIN)/jupyter-book build . --all --path-output . -n -W --keep-going
 	@echo "Built. Open $(CURDIR)/_build/html/index.html, or run: make serve"
 
-test: $(READY)
-	$(BIN)/pytest -n auto --maxprocesses=4 --ignore=tests/book/test_reader.py --ignore=tests/book/test_try.py \
-		--ignore=tests/book/test_colab.py
-	cd book && ../$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
-		-p no:cacheprovider --rootdir=. *.ipynb
+serve: book ## build the book and serve it at http://127.0.0.1:8000
+	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
+
+test: $(READY) ## doctests, unit tests and every chapter run again
+	$(BIN)/pytest -n auto
+
+test-thorough: $(READY) ## property tests with 1,000 examples each, all tests in three random orders
+	for seed in 1 2 3; do \
+		$(BIN)/pytest -n auto --hypothesis-profile=thorough --random-order-bucket=module \
+			--random-order-seed=$$seed tests dsd_lib || exit; \
+	done
 
 test-reader: book browser ## the built book in a headless browser
-	$(BIN)/pytest tests/book/test_reader.py tests/book/test_try.py
+	$(BIN)/pytest -m reader tests/book
 
-test-colab: $(READY) ## chapters alone, in a fresh environment like Colab's
-	$(BIN)/pytest tests/book/test_colab.py
+test-colab: $(READY) ## each chapter alone, in a fresh environment like Colab's
+	$(BIN)/pytest -m colab tests/book
 
 browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null || \
@@ -38,15 +47,18 @@ chapters: $(READY) ## run every chapter, store its outputs, write the status pag
 stamp: $(READY) ## write the repository's address from pyproject.toml into the book
 	$(BIN)/python -m data_scripts.stamp
 
-format: $(READY)
+format: $(READY) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(READY)
+lint: $(READY) ## format, style and the live page's JavaScript
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-web; \
 	else echo "No npm here: the live page's JavaScript was not checked."; fi
+
+typecheck: $(READY)
+	$(BIN)/mypy
 
 lint-web: node_modules/.ready
 	npm run --silent lint
@@ -56,13 +68,16 @@ node_modules/.ready: package-lock.json
 	npm ci --silent --ignore-scripts
 	touch $@
 
-serve: book
-	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
+wheel: $(READY) ## sdist and wheel, checked, installed and tested outside the repository
+	$(BIN)/python -m data_scripts.make_wheel
+
+gpu: $(READY) ## everything that wants a CUDA GPU, resumable; DRY=1 only lists it
+	$(BIN)/python -m data_scripts.run_on_gpu $(if $(DRY),--dry-run)
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $(READY)
 
-clean:
-	rm -rf _build build
+clean: ## remove what was built
+	rm -rf _build build dist

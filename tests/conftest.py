@@ -1,18 +1,24 @@
 """What all tests share: the network, pictures, bad pictures, and settings that make runs repeat."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from torch import Tensor
 
 import dsd_lib as dsd
 
+# How many examples a property test tries: the same few in every run, or with `make test-thorough`
+# (--hypothesis-profile=thorough) a thousand new ones.
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=20, database=None)
 settings.register_profile(
-    "repeatable", derandomize=True, deadline=None, max_examples=20, database=None
+    "thorough", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("repeatable")
-torch.set_num_threads(1)  # pictures are small: waking further threads costs more than it brings
+settings.load_profile("ci")
+torch.set_num_threads(1)  # images are small: waking further threads costs more than it brings
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same in a chapter's kernel, one of several
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import dsd_lib as dsd
@@ -58,7 +58,6 @@ def test_the_norm_is_the_mean_absolute_entry(net, pair, layers, n):
     st.sampled_from([1.5, 2, 3, 4]),
     st.integers(1, 2),
 )
-@settings(max_examples=10)
 def test_the_norm_is_finite_and_not_negative(net, sides, alpha, n):
     min_side, _ = net.min_side(LAYERS, alpha)
     x = torch.rand(n, 3, *(max(side, min_side) for side in sides))
@@ -159,7 +158,6 @@ def test_gradcheck_of_windows(net):
     st.integers(2, 5),
     st.sampled_from([("relu1_1",), ("relu2_1", "pool1"), ("relu1_2", "relu3_1")]),
 )
-@settings(max_examples=15)
 def test_windows_of_tiles_are_those_of_the_whole_image(net, sides, tile, windows, layers):
     min_side, _ = net.min_side(layers, 2, windows)
     x = torch.rand(1, 3, *(max(side, min_side) for side in sides))
@@ -224,7 +222,6 @@ def test_tiles_give_the_whole_pictures_result(net, pictures, sides, layers, tile
     st.integers(9, 60),
     st.sampled_from([("relu1_1",), ("relu2_1", "pool1"), ("relu1_2", "relu3_1")]),
 )
-@settings(max_examples=15)
 def test_tiles_give_the_whole_pictures_result_at_any_size(net, sides, tile, layers):
     x = torch.rand(1, 3, *sides)
     whole, tiled = dsd.dsd(x, net, layers), dsd.dsd(x, net, layers, tile=tile)

@@ -11,7 +11,7 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -299,7 +299,6 @@ def test_truncated_files_are_refused(tmp_path, files, name, kept):
 
 
 @given(data=st.data(), name=st.sampled_from(FORMATS))
-@settings(max_examples=100)
 def test_damaged_files_give_a_picture_or_a_value_error(files, data, name):
     broken = bytearray(files[name])
     for _ in range(data.draw(st.integers(1, 8))):

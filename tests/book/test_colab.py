@@ -15,6 +15,8 @@ from nbclient import NotebookClient
 from data_scripts import stamp
 from data_scripts.chapters import chapter_paths
 
+pytestmark = pytest.mark.colab
+
 ROOT = Path(__file__).parent.parent.parent
 # What Colab's images have; the kernel is how the notebook runs at all.
 COLAB = ["torch", "torchvision", "numpy", "matplotlib", "ipywidgets", "ipykernel"]

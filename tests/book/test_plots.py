@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -29,7 +29,6 @@ def drawn(figure) -> np.ndarray:
     return np.asarray(Image.open(buffer).convert("RGB"))
 
 
-@settings(max_examples=10)
 @given(
     height=st.integers(5, 60),
     width=st.integers(5, 60),

@@ -22,6 +22,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 import pytest
 import yaml
 
+pytestmark = pytest.mark.reader
+
 ROOT = Path(__file__).parent.parent.parent
 BOOK = Path(os.environ.get("DSD_BOOK_HTML", ROOT / "_build" / "html"))
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))

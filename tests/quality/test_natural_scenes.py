@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy import stats
@@ -197,7 +197,6 @@ def test_mscn_of_a_known_image():
         assert got[0, 0, i, j].item() == pytest.approx((part[3, 3] - mean) / (deviation + 1))
 
 
-@settings(max_examples=10)
 @given(shape=st.floats(0.7, 6), left=st.floats(0.1, 10), right=st.floats(0.1, 10))
 def test_the_fit_finds_the_parameters(shape, left, right):
     """Of values spread evenly over the quantiles of a distribution with known parameters."""
