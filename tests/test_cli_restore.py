@@ -206,14 +206,14 @@ def test_transparency_and_jpeg(here, capsys):
 
 
 def test_memory_that_runs_out_is_that_pictures_error(here, capsys, monkeypatch):
-    real = restoration._restore_tile
+    real = restoration._looked
 
     def hungry(x, *rest):
         if x.shape[3] > 100:
             raise RuntimeError("not enough memory: you tried to allocate 1 TB")
         return real(x, *rest)
 
-    monkeypatch.setattr(restoration, "_restore_tile", hungry)
+    monkeypatch.setattr(restoration, "_looked", hungry)
     Image.new("RGB", (200, 10)).save("wide.png")
     status, out, err = run(capsys, "sr", "wide.png", "cat.png", *SR)
     assert (status, out) == (1, "cat_sr.png\n")
@@ -290,7 +290,7 @@ def test_a_progress_bar_on_a_terminal(here, capsys, monkeypatch):
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(restoration, "TILE", 64)  # 16 pixels of the original: four tiles a picture
+    monkeypatch.setattr(restoration, "TILE", 64)  # parts of 16 pixels: four an image
     monkeypatch.setattr(processes, "tqdm", partial(tqdm, mininterval=0, miniters=0))
     command = ["restore", "sr", "cat.png", "text.png", "photos/1.png", "--overwrite", *SR]
     for quiet in (False, True):

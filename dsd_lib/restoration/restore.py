@@ -1,8 +1,8 @@
-"""Restored pictures: the trained networks on pictures of any size, and on picture files.
+"""Restored images: the trained networks on images of any size, and on image files.
 
 What a network makes of a pixel depends on the pixels within its reach and on nothing else. So a
-large picture is taken tile by tile, each with a margin as wide as that reach, and the result is
-that of the whole picture.
+large image is taken tile by tile, each with a margin as wide as that reach, and the result is that
+of the whole image.
 """
 
 import itertools
@@ -20,7 +20,12 @@ from torch import Tensor
 
 from dsd_lib.checks import check_images
 from dsd_lib.resize import imresize
-from dsd_lib.restoration.networks import XSRResNet, load_network
+from dsd_lib.restoration.networks import (
+    XSRResNet,
+    check_fraction,
+    interpolate,
+    load_network,
+)
 from dsd_lib.restoration.picture_files import (
     fill_transparent,
     read_image,
@@ -29,8 +34,12 @@ from dsd_lib.restoration.picture_files import (
 )
 
 TASKS = {"sr": 4, "deblur": 1}  # task -> the scale of its networks
-TILE = 512  # output pixels; the side of a tile unless told otherwise
+TILE = 512  # pixels; the side of a tile unless told otherwise
+# The dial's position unless told otherwise, from 0, the L1 network, to 1, the DSD network: chosen
+# on photos held out of the training, by data_scripts/choose_naturalness.py.
+NATURALNESS = {"sr": 1.0, "deblur": 1.0}
 Network = XSRResNet | str | Path
+Region = tuple[slice, slice]  # rows and columns of an image
 Progress = Callable[[int, int], object]  # is told how many tiles are done, out of how many
 
 
@@ -38,7 +47,7 @@ def load_restorer(task: str, loss: str = "dsd") -> XSRResNet:
     """A trained network of the package, on the CPU, frozen. Its ``record`` tells the training.
 
     Args:
-        task: ``"sr"``, super-resolution of pictures reduced ×4, or ``"deblur"``, motion blur.
+        task: ``"sr"``, super-resolution of images reduced ×4, or ``"deblur"``, motion blur.
         loss: what it was trained with, ``"dsd"`` (Eq. 6) or ``"l1"`` (L1 alone); for ``"sr"`` also
             ``"dsd_10blocks"``, twice as deep and trained longest.
 
@@ -66,50 +75,59 @@ def restore(
     x: Tensor,
     task: str,
     *,
+    naturalness: float | None = None,
     network: Network | None = None,
     tile: int | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Pictures made sharp by a trained network: four times the size, or with less motion blur.
+    """Images made sharp by a trained network: four times the size, or with less motion blur.
 
     Memory is bounded by the tile, whatever the size. No gradient is taken.
 
     Args:
-        x: pictures ``(N, 3, H, W)`` in [0, 1], of any size.
+        x: images ``(N, 3, H, W)`` in [0, 1], of any size.
         task: ``"sr"`` or ``"deblur"``.
-        network: another network than ``load_restorer(task)``, or its file. Computing is done where
-            a given network is, otherwise where ``x`` is.
-        tile: side of the tiles in pixels of ``x``; None is 128 for ``"sr"``, 512 for ``"deblur"``.
-            The result does not depend on it.
-        progress: is called with the number of tiles done and the number of all.
+        naturalness: the dial between two networks of the package, whose weights are interpolated:
+            at 0 the one trained with L1, nearest to the truth pixel by pixel; at 1 the one trained
+            further with DSD (Eq. 6), whose texture looks most natural. None is
+            ``NATURALNESS[task]``.
+        network: another network than the package's, or its file. Computing is done where a given
+            network is, otherwise where ``x`` is.
+        tile: side of the tiles in pixels of ``x``; None is 512. The result does not depend on it.
+        progress: is called with the number of parts done and the number of all.
 
     Returns:
         ``(N, 3, 4H, 4W)`` for ``"sr"``, ``(N, 3, H, W)`` for ``"deblur"``, in [0, 1], of the type
         and on the device of ``x``.
 
     Raises:
-        TypeError: ``x`` is no such batch, or ``network`` is another kind of network.
-        ValueError: ``x`` is no such batch; another task or tile, or a network of another scale.
+        TypeError: ``x`` is not a tensor of floats, or ``network`` is another kind of network.
+        ValueError: ``x`` is not a valid image batch; another task or tile, naturalness outside
+            [0, 1] or together with a network, or a network of another scale.
         FileNotFoundError: there is no such network file.
 
     Source: section 4, Figs. 8 and 11; chapters 8 and 9 of the book.
 
     >>> from dsd_lib import sample_images
     >>> x = sample_images()["cat"][:, :, 60:100, 150:214]
-    >>> restore(x, "sr").shape, restore(x, "deblur").shape
+    >>> restore(x, "sr").shape, restore(x, "deblur", naturalness=0.5).shape
     (torch.Size([1, 3, 160, 256]), torch.Size([1, 3, 40, 64]))
     """
     check_images(x)
-    net = choose_network(task, network, x.device)
+    net = choose_network(task, network, x.device, naturalness=naturalness)
     n, _, height, width = x.shape
     y = x.new_empty(n, 3, height * net.scale, width * net.scale)
-    for i, rows, columns, piece in _restored_tiles(x, net, tile, progress):
-        y[i, :, rows, columns] = piece
+    for i, rows, columns, part in _restored_parts(x, net, tile, progress):
+        y[i, :, rows, columns] = part
     return y
 
 
 def choose_network(
-    task: str, network: Network | None = None, device: torch.device | None = None
+    task: str,
+    network: Network | None = None,
+    device: torch.device | None = None,
+    *,
+    naturalness: float | None = None,
 ) -> XSRResNet:
     """The network for a task: the one given, or the package's on ``device``.
 
@@ -123,7 +141,14 @@ def choose_network(
     """
     _check_task(task)
     if network is None:
-        return _packaged(task, torch.device("cpu") if device is None else device)
+        position = NATURALNESS[task] if naturalness is None else naturalness
+        check_fraction(position, "naturalness")
+        device = torch.device("cpu") if device is None else device
+        return _packaged(task, float(position), device)
+    if naturalness is not None:
+        raise ValueError(
+            "naturalness: it is between the package's networks; expected none with a network given"
+        )
     if isinstance(network, str | Path):
         network = load_network(network)
         network = network if device is None else network.to(device)
@@ -137,9 +162,12 @@ def choose_network(
     return network
 
 
-@lru_cache(maxsize=2)
-def _packaged(task: str, device: torch.device) -> XSRResNet:
-    return load_restorer(task).to(device)  # kept, so that a call does not read a file
+@lru_cache(maxsize=4)  # kept, so that a call does not read files
+def _packaged(task: str, naturalness: float, device: torch.device) -> XSRResNet:
+    if naturalness == 1:
+        return load_restorer(task, "dsd").to(device)
+    faithful, natural = load_restorer(task, "l1"), load_restorer(task, "dsd")
+    return interpolate(faithful, natural, naturalness).to(device)
 
 
 def _check_task(task: str) -> None:
@@ -198,56 +226,80 @@ def restore_file(
     height, width = (side * scale for side in x.shape[2:])
     # Numbers of the file's own size: floats of a large picture would take four times the memory.
     pixels = np.empty((height, width) if picture.gray else (height, width, 3), dtype)
-    for _, rows, columns, y in _restored_tiles(x, network, None, progress):
+    for _, rows, columns, y in _restored_parts(x, network, None, progress):
         y = y.cpu().mean(dim=0) if picture.gray else y.cpu().permute(1, 2, 0)
         pixels[rows, columns] = (y * np.iinfo(dtype).max).round().numpy()
     write_image(target, pixels, alpha, picture.profile)
     return picture.notes
 
 
-def _restored_tiles(
+def _restored_parts(
     x: Tensor, net: XSRResNet, tile: int | None, progress: Progress | None
 ) -> Iterator[tuple[int, slice, slice, Tensor]]:
-    """Of each tile: the picture's index, rows and columns of the result, and those pixels."""
-    if tile is None:
-        tile = TILE // net.scale
+    """Of each part of the result: the image's index, its rows and columns, and those pixels.
+
+    The two parts of a network take regions of different size. The first looks far around, so small
+    tiles would be mostly margin; the second works at the final size, where large ones would take
+    much memory, and hardly needs a margin.
+    """
+    tile = TILE if tile is None else tile
     if isinstance(tile, bool) or not isinstance(tile, numbers.Integral) or tile < 1:
         raise ValueError(f"tile: expected a positive whole number of pixels, got {tile!r}")
-    boxes = list(
-        itertools.product(range(len(x)), *(_split(side, int(tile)) for side in x.shape[2:]))
-    )
-    for done, (i, rows, columns) in enumerate(boxes, start=1):
-        y = _restore_tile(x[i : i + 1], net, rows, columns)
-        yield i, _scaled(rows, net.scale), _scaled(columns, net.scale), y
-        if progress is not None:
-            progress(done, len(boxes))
-
-
-def _split(side: int, tile: int) -> list[slice]:
-    """Parts of about the same length, none of them longer than a tile."""
-    count = math.ceil(side / tile)
-    bounds = [side * i // count for i in range(count + 1)]
-    return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
+    whole = tuple(slice(0, side) for side in x.shape[2:])
+    tiles = [
+        (i, region, _split(region, max(int(tile) // net.scale, 1)))
+        for i in range(len(x))
+        for region in _split(whole, int(tile))
+    ]
+    total, done = sum(len(parts) for *_, parts in tiles), 0
+    weight = net.head[0].weight
+    for i, region, parts in tiles:
+        image = x[i : i + 1].to(weight.device)
+        f, at = _looked(image, net, region)
+        for part in parts:
+            y = _drawn(image, net, part, f, at)
+            yield i, *(_scaled(side, net.scale) for side in part), y
+            done += 1
+            if progress is not None:
+                progress(done, total)
 
 
 @torch.no_grad()
-def _restore_tile(x: Tensor, net: XSRResNet, rows: slice, columns: slice) -> Tensor:
-    """The result for a region of one picture: ``(3, rows·scale, columns·scale)`` in [0, 1].
+def _looked(x: Tensor, net: XSRResNet, region: Region) -> tuple[Tensor, Region]:
+    """The feature maps that a region's result needs, and where they are in the image ``x``.
 
-    Margins end at the picture's own borders, where the convolutions then pad with zeros as they do
-    in the whole picture. The second part, which costs most, has a margin of its own.
+    Margins end at the image's own borders, where the convolutions then pad with zeros as they do in
+    the whole image.
     """
-    sides = x.shape[2:]
     look, draw = _reaches(net)
-    inner = [_grown(part, draw, side) for part, side in zip((rows, columns), sides, strict=True)]
-    outer = [_grown(part, look, side) for part, side in zip(inner, sides, strict=True)]
-    weight = net.head[0].weight
-    x = x[:, :, *outer].to(weight.device, weight.dtype, memory_format=torch.channels_last)
-    f = net.look(x)
-    cut = [_within(a, b) for a, b in zip(inner, outer, strict=True)]
-    y = net.draw(x[:, :, *cut], f[:, :, *cut])
-    cut = [_within(a, b) for a, b in zip((rows, columns), inner, strict=True)]
-    return y[0, :, *(_scaled(part, net.scale) for part in cut)].clamp(0, 1)
+    inner = _grown(region, draw, x)
+    outer = _grown(inner, look, x)
+    f = net.look(_pixels(x, outer, net))  # (1, C, outer height, outer width)
+    return f[:, :, *_within(inner, outer)], inner
+
+
+@torch.no_grad()
+def _drawn(x: Tensor, net: XSRResNet, part: Region, f: Tensor, at: Region) -> Tensor:
+    """The result for a part of a region: ``(3, rows·scale, columns·scale)`` in [0, 1]."""
+    grown = _grown(part, _reaches(net)[1], x)
+    y = net.draw(_pixels(x, grown, net), f[:, :, *_within(grown, at)])
+    return y[0, :, *(_scaled(side, net.scale) for side in _within(part, grown))].clamp(0, 1)
+
+
+def _pixels(x: Tensor, region: Region, net: XSRResNet) -> Tensor:
+    """A region of the image as the network takes it."""
+    return x[:, :, *region].to(net.head[0].weight.dtype, memory_format=torch.channels_last)
+
+
+def _split(region: Region, tile: int) -> list[Region]:
+    """Parts of about the same size, no side longer than a tile."""
+    sides = []
+    for side in region:
+        length = side.stop - side.start
+        count = math.ceil(length / tile)
+        bounds = [side.start + length * i // count for i in range(count + 1)]
+        sides.append([slice(start, stop) for start, stop in itertools.pairwise(bounds)])
+    return list(itertools.product(*sides))
 
 
 def _reaches(net: XSRResNet) -> tuple[int, int]:
@@ -260,12 +312,18 @@ def _reaches(net: XSRResNet) -> tuple[int, int]:
     return 2 + 5 * net.blocks, 3
 
 
-def _grown(part: slice, margin: int, side: int) -> slice:
-    return slice(max(part.start - margin, 0), min(part.stop + margin, side))
+def _grown(region: Region, margin: int, x: Tensor) -> Region:
+    return tuple(
+        slice(max(part.start - margin, 0), min(part.stop + margin, side))
+        for part, side in zip(region, x.shape[2:], strict=True)
+    )
 
 
-def _within(part: slice, whole: slice) -> slice:
-    return slice(part.start - whole.start, part.stop - whole.start)
+def _within(region: Region, whole: Region) -> Region:
+    return tuple(
+        slice(part.start - outer.start, part.stop - outer.start)
+        for part, outer in zip(region, whole, strict=True)
+    )
 
 
 def _scaled(part: slice, scale: int) -> slice:

@@ -10,7 +10,14 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 
-from dsd_lib.restoration.networks import UPSAMPLING, XSRResNet, load_network, save_network
+from dsd_lib.restoration.networks import (
+    UPSAMPLING,
+    XSRResNet,
+    conv_of_enlarged,
+    interpolate,
+    load_network,
+    save_network,
+)
 
 EVERY = [(blocks, scale) for blocks in (10, 5) for scale in (4, 2, 1)]
 
@@ -135,6 +142,45 @@ def test_every_weight_learns():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.parametrize("sides", [(1, 1), (1, 6), (7, 2), (9, 12)])
+def test_a_convolution_of_an_enlarged_map_without_enlarging_it(sides):
+    """The same values, borders included, and the same gradients."""
+    conv = torch.nn.Conv2d(5, 4, 3, padding=1).double()
+    f = torch.randn(2, 5, *sides, dtype=torch.float64, requires_grad=True)
+    expected = conv(f.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
+    got = conv_of_enlarged(f, conv)
+    torch.testing.assert_close(got, expected)
+    way, inputs = torch.randn_like(expected), (f, conv.weight, conv.bias)
+    for a, b in zip(*(torch.autograd.grad(y, inputs, way) for y in (got, expected)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_the_network_enlarges_as_its_layers_say():
+    net, f = small(4, upsampling="resize").double(), torch.randn(1, 8, 6, 5, dtype=torch.float64)
+    torch.testing.assert_close(net._enlarged(f), net.enlarge(f))
+
+
+def test_weights_between_those_of_two_networks():
+    a, b, x = small(2), small(2), torch.rand(1, 3, 8, 9)
+    for position, end in ((0, a), (1, b)):
+        assert torch.equal(interpolate(a, b, position)(x), end(x))
+    quarter = interpolate(a, b, 0.25).state_dict()
+    for name, value in quarter.items():
+        expected = 0.75 * a.state_dict()[name] + 0.25 * b.state_dict()[name]
+        torch.testing.assert_close(value, expected)
+    for other in (
+        small(4),
+        small(2, blocks=1),
+        small(2, channels=4),
+        small(2, upsampling="resize"),
+    ):
+        with pytest.raises(ValueError, match="expected two networks of one configuration, got"):
+            interpolate(a, other, 0.5)
+    for bad in (-0.01, 1.01, float("nan"), "0.5", None, True):
+        with pytest.raises(ValueError, match="position: expected a number from 0 to 1, got"):
+            interpolate(a, b, bad)
+
+
 # How it is run
 
 
@@ -156,8 +202,9 @@ def test_memory_layouts_agree():
     torch.testing.assert_close(plain(usual), y, rtol=1e-4, atol=1e-5)
 
 
-def test_compiles_in_one_piece():
-    net, x = small(2, blocks=1), torch.rand(1, 3, 8, 9)
+@pytest.mark.parametrize("upsampling", UPSAMPLING)
+def test_compiles_in_one_piece(upsampling):
+    net, x = small(2, blocks=1, upsampling=upsampling), torch.rand(1, 3, 8, 9)
     # Nothing of the network may break the graph. This backend needs no C++ compiler.
     compiled = torch.compile(net, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(x), net(x), rtol=1e-4, atol=1e-5)

@@ -1,5 +1,6 @@
 """Restored pictures: tiles that do not show, networks by name, files that keep what they carry."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -92,13 +93,15 @@ def test_the_trained_networks_in_tiles(task, pictures):
 
 def test_tiles_are_of_about_the_same_size():
     """No sliver at the end, which would cost a whole margin."""
-    assert [p.stop - p.start for p in restoration._split(130, 128)] == [65, 65]
+    parts = restoration._split((slice(5, 135), slice(0, 9)), 128)
+    assert parts == [(slice(5, 70), slice(0, 9)), (slice(70, 135), slice(0, 9))]
     for side in range(1, 60):
         for tile in range(1, 70):
-            parts = restoration._split(side, tile)
-            lengths = [p.stop - p.start for p in parts]
+            rows = [part[0] for part in restoration._split((slice(3, 3 + side), slice(0, 1)), tile)]
+            lengths = [p.stop - p.start for p in rows]
             assert sum(lengths) == side and max(lengths) <= tile
             assert max(lengths) - min(lengths) <= 1
+            assert rows[0].start == 3 and all(a.stop == b.start for a, b in pairwise(rows))
 
 
 def test_what_a_network_is_given_is_bounded(monkeypatch):
@@ -107,9 +110,11 @@ def test_what_a_network_is_given_is_bounded(monkeypatch):
     look, draw = net.look, net.draw
     monkeypatch.setattr(net, "look", lambda x: seen.append(x.shape) or look(x))
     monkeypatch.setattr(net, "draw", lambda x, f: seen.append(f.shape) or draw(x, f))
-    restore(torch.rand(2, 3, 96, 112), "sr", network=net, tile=16)
-    assert len(seen) == 2 * 2 * 6 * 7
-    assert max(max(shape[2:]) for shape in seen) == 16 + 2 * 10
+    restore(torch.rand(2, 3, 96, 112), "sr", network=net, tile=32)
+    looked, drawn = ([shape for shape in seen if shape[1] == c] for c in (3, 4))
+    assert len(looked) == 2 * 3 * 4 and len(drawn) == len(looked) * 4 * 4
+    assert max(max(shape[2:]) for shape in looked) == 32 + 2 * 10
+    assert max(max(shape[2:]) for shape in drawn) == 32 / 4 + 2 * 3  # at the final size 32 again
     assert {shape[0] for shape in seen} == {1}
 
 
@@ -179,6 +184,33 @@ def test_on_a_gpu(task, pictures):
     lent = restore(x, task, network=load_restorer(task).cuda())  # tile by tile on the GPU
     assert not lent.is_cuda
     torch.testing.assert_close(lent, cpu, rtol=0, atol=2e-3)
+
+
+# The dial
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_dial_ends_at_the_two_networks_and_runs_smoothly_between(task, pictures):
+    x = pictures["temple"][:, :, 20:60, 30:74]
+    path = [restore(x, task, naturalness=n) for n in (0, 0.25, 0.5, 0.75, 1.0)]
+    assert torch.equal(path[0], restore(x, task, network=load_restorer(task, "l1")))
+    assert torch.equal(path[-1], restore(x, task, network=load_restorer(task, "dsd")))
+    ends = (path[-1] - path[0]).norm()
+    steps = [(b - a).norm() for a, b in pairwise(path)]
+    assert min(steps) > 0.1 * ends and max(steps) < 0.5 * ends
+    default = restore(x, task, naturalness=restoration.NATURALNESS[task])
+    assert torch.equal(restore(x, task), default)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), "1", True])
+def test_positions_that_the_dial_does_not_have(value):
+    with pytest.raises(ValueError, match="naturalness: expected a number from 0 to 1, got"):
+        restore(torch.rand(1, 3, 8, 8), "sr", naturalness=value)
+
+
+def test_the_dial_is_the_packages_own():
+    with pytest.raises(ValueError, match=r"naturalness: .* expected none with a network given"):
+        restore(torch.rand(1, 3, 8, 8), "sr", naturalness=0.5, network=small("sr"))
 
 
 # Networks
