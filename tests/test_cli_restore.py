@@ -107,13 +107,15 @@ def test_what_the_file_carries(here, capsys):
 
 def test_the_networks_of_the_package(here, capsys):
     for task in restoration.TASKS:
-        for loss in (["--loss", "l1"], ["--loss", "dsd"], []):
-            target = f"{task}.png"
+        x, target = dsd.load_image("cat.png"), f"{task}.png"
+        for options, expected in (
+            (["--loss", "l1"], restore(x, task, network=load_restorer(task, "l1"))),
+            (["--loss", "dsd"], restore(x, task, network=load_restorer(task, "dsd"))),
+            (["--naturalness", "0.3"], restore(x, task, naturalness=0.3)),
+            ([], restore(x, task)),
+        ):
             arguments = [task, "cat.png", "-o", target, "--overwrite", "--device", "cpu"]
-            assert run(capsys, *arguments, *loss) == (0, f"{target}\n", "")
-            expected = restore(
-                dsd.load_image("cat.png"), task, network=load_restorer(task, (loss or ["dsd"])[-1])
-            )
+            assert run(capsys, *arguments, *options) == (0, f"{target}\n", "")
             torch.testing.assert_close(dsd.load_image(target), expected, rtol=0, atol=0.51 / 255)
 
 
@@ -258,6 +260,9 @@ def test_files_are_whole_or_absent(here, capsys, monkeypatch):
             "loss: expected, for sr, one of dsd, dsd_10blocks, l1",
         ),
         (["sr", "cat.png", "--loss", "l1", *SR], "--network: not allowed with argument --loss"),
+        (["sr", "cat.png", "--naturalness", "1", *SR], "not allowed with argument --naturalness"),
+        (["sr", "cat.png", "--naturalness", "2"], "naturalness: expected a number from 0 to 1"),
+        (["sr", "cat.png", "--naturalness", "a"], "argument --naturalness: invalid float value"),
         (["sr", "cat.png", "--network", "sr.safetensors", "--device", "abacus"], "'abacus' cannot"),
         (["sr", "empty", *SR], "no images below empty"),
         (["sr", "photos", "-o", "a.png", *SR], "a.png: one file for 2 images; give a folder"),

@@ -9,7 +9,7 @@ import dsd_lib
 from dsd_lib.cli.console import UsageError
 from dsd_lib.quality.measures import FULL_REFERENCE, NO_REFERENCE, Measure
 from dsd_lib.restoration.picture_files import FORMATS
-from dsd_lib.restoration.restore import TASKS
+from dsd_lib.restoration.restore import NATURALNESS, TASKS
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -116,10 +116,17 @@ def _add_restore(commands: "_Commands[_Parser]") -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace results of earlier runs")
     network = parser.add_mutually_exclusive_group()
     network.add_argument(
+        "--naturalness",
+        type=float,
+        metavar="0...1",
+        help="between closest to the true pixels, 0, and natural texture, 1; by default "
+        + ", ".join(f"{position:g} for {task}" for task, position in NATURALNESS.items()),
+    )
+    network.add_argument(
         "--loss",
         metavar="NAME",
-        default="dsd",
-        help="that the network was trained with: dsd, the default, l1, or for sr dsd_10blocks",
+        help="a network of the package by the loss it was trained with: dsd, l1, or for sr "
+        "dsd_10blocks",
     )
     network.add_argument(
         "--network", type=_name, metavar="FILE", help="a network that you trained instead"

@@ -26,9 +26,11 @@ def restore(options: argparse.Namespace) -> int:
     unreadable: list[OSError] = []
     try:
         plan = plan_results(options.pictures, f"_{options.task}", options.output, unreadable.append)
-        network = options.network or load_restorer(options.task, options.loss)
-        network = choose_network(options.task, network)
         state, device = find_place(options.device)
+        network = options.network
+        if options.loss is not None:
+            network = load_restorer(options.task, options.loss)
+        network = choose_network(options.task, network, device, naturalness=options.naturalness)
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
 
