@@ -5,9 +5,10 @@
 Data sets: live, pieapp, tid2013, kadid10k, csiq, each from ``$DSD_DATA/<name>/``. The result is
 ``book/results/full_reference_<name>.json``, which chapter 5 reads.
 
-Every image goes through the network once a scale, for all measures together; the reference of a
-group is described once. Finished images are kept under ``runs/``, so that a run that was broken
-off goes on where it stopped; a change of the code that measures starts anew.
+Every image goes through the network once a scale, for all measures together, and once more with
+L2 pooling for DISTS' form; a reference is described once for all its versions. Finished images are
+kept under ``runs/``, so that an interrupted run resumes where it stopped; a change of the code that
+measures starts anew. ``--add`` keeps what the stored result holds and measures what it lacks.
 """
 
 import argparse
@@ -17,11 +18,11 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 from tqdm import tqdm
 
@@ -29,14 +30,17 @@ import dsd_lib as dsd
 from data_scripts.shared import results
 from dsd_lib import losses
 from dsd_lib.files import data_folder, write_atomically
-from dsd_lib.quality import agreement, baselines, measures, rated_sets
+from dsd_lib.gram import window_grams
+from dsd_lib.quality import agreement, baselines, measures, rated_sets, rivals
 from dsd_lib.quality.rated_sets import RatedSet
 
 LAYERS = ("relu2_1", "relu3_1", "relu4_1", "relu5_1")  # Table 1
 # Its time grows with the square of the positions: relu3_1 would take 16 times relu4_1's.
 CONTEXTUAL_LAYERS = ("relu4_1", "relu5_1")
-SCALES = {1: "", 2: "↓2", 4: "↓4"}
-FEATURE_MEASURES = ("perceptual", "pdl", "style", "multiscale_style", "dsd2", "dsd4")
+SCALES = (1, 2, 4)
+SLICED_LAYERS = ("relu3_1", "relu4_1", "relu5_1")  # relu2_1 would take as long as all of them
+WINDOWS = (2, 4, 8)  # a side, of local DSD; the paper has one, which is dsd2
+LOCAL_LAYERS = ("relu2_1", "relu3_1", "relu4_1")
 PIXEL_MEASURES = ("psnr", "psnr_y", "ssim", "ssim_y", "ms_ssim", "lpips", "st_lpips")
 # What the authors' job list gives to 1 / (1 + exp(b (L_a - L_b))).
 AUTHORS_BANDWIDTHS = {
@@ -61,63 +65,123 @@ DATA = {
 }
 
 
-@dataclass
 class Description:
-    """What every measure needs to know of one image.
+    """What the measures need to know of one image, each part computed when it is first asked for.
 
     Attributes:
         image: ``(1, 3, H, W)``.
-        maps: layer -> feature map at full scale.
-        ordered: layer -> the values of each channel in order.
-        grams: ``(scale, layer)`` -> Gram matrix; scale is 1, 2 or 4.
     """
 
-    image: Tensor
-    maps: dict[str, Tensor]
-    ordered: dict[str, Tensor]
-    grams: dict[tuple[int, str], Tensor]
+    def __init__(self, image: Tensor, net: dsd.Backbone) -> None:
+        self.image, self.net = image, net
+        self._grams: dict[tuple[int, int], dict[str, Tensor]] = {}
+
+    @functools.cached_property
+    def maps(self) -> dict[str, Tensor]:
+        """Layer -> map at full scale: those of ``LAYERS`` and the last of each block."""
+        layers = dict.fromkeys((*LAYERS, *rivals.block_ends(self.net)))
+        return self.net(self.image, layers, check_range=False)
+
+    @functools.cached_property
+    def block_maps(self) -> list[Tensor]:
+        """The maps at the last ReLU of each block."""
+        return [self.maps[layer] for layer in rivals.block_ends(self.net)]
+
+    @functools.cached_property
+    def l2_pooled(self) -> list[Tensor]:
+        """The image and the same maps, with L2 pooling."""
+        return list(rivals.l2_pooled_maps(self.image, self.net).values())
+
+    @functools.cached_property
+    def windows(self) -> list[Tensor]:
+        """The sorted windows of the image and of the block maps."""
+        return [rivals.sort_windows(f) for f in (self.image, *self.block_maps)]
+
+    @functools.cached_property
+    def ordered(self) -> dict[str, Tensor]:
+        """Layer -> the values of each channel in order."""
+        return {layer: self.maps[layer].flatten(2).sort(dim=2).values for layer in LAYERS}
+
+    @functools.cached_property
+    def projected(self) -> dict[str, Tensor]:
+        """Layer -> the values along random directions in order."""
+        return {layer: rivals.sort_projections(self.maps[layer]) for layer in SLICED_LAYERS}
+
+    @functools.cached_property
+    def coarse(self) -> dict[int, dict[str, Tensor]]:
+        """The maps of the image at half and quarter size."""
+        small = {scale: dsd.imresize(self.image, scale=1 / scale) for scale in SCALES[1:]}
+        return {scale: self.net(x, LAYERS, check_range=False) for scale, x in small.items()}
+
+    def grams(self, scale: int, windows: int) -> dict[str, Tensor]:
+        """Layer -> the Gram matrices of windows × windows parts of the image at a scale."""
+        if (scale, windows) not in self._grams:
+            maps = self.maps if scale == 1 else self.coarse[scale]
+            layers = LAYERS if windows == 1 else LOCAL_LAYERS
+            grams = {layer: window_grams(maps[layer], windows) for layer in layers}
+            self._grams[scale, windows] = grams
+        return self._grams[scale, windows]
 
 
-def describe(x: Tensor, net: dsd.Backbone) -> Description:
-    """Everything about ``x`` ``(1, 3, H, W)``, from one network pass a scale."""
-    maps, grams = {}, {}
-    for scale in SCALES:
-        small = x if scale == 1 else dsd.imresize(x, scale=1 / scale)
-        found = net(small, LAYERS, check_range=False)
-        maps = maps or found
-        grams |= {(scale, layer): dsd.gram_matrix(f) for layer, f in found.items()}
-    ordered = {layer: f.flatten(2).sort(dim=2).values for layer, f in maps.items()}
-    return Description(x, maps, ordered, grams)
+Distance = Callable[[Description, Description], Tensor]  # of an image and its reference
 
 
-def feature_distances(x: Description, y: Description) -> dict[str, float]:
-    """All distances between deep features, ``"dsd2/relu4_1"`` and so on; y is the reference."""
-    found = {}
+def distances() -> dict[str, Distance]:
+    """Every distance between deep features: ``"dsd2/relu4_1"`` and so on.
 
-    def gram_difference(layer: str, scale: int) -> Tensor:
-        return x.grams[scale, layer] - y.grams[scale, layer]
-
+    They are the public functions, put together from what two descriptions hold.
+    """
+    found: dict[str, Distance] = {}
     for layer in LAYERS:
-        full, half, quarter = (gram_difference(layer, scale) for scale in SCALES)
-        found[f"perceptual/{layer}"] = (x.maps[layer] - y.maps[layer]).abs().mean()
-        found[f"pdl/{layer}"] = (x.ordered[layer] - y.ordered[layer]).square().mean()
-        found[f"style/{layer}"] = full.abs().mean()
-        found[f"multiscale_style/{layer}"] = full.abs().mean() + half.abs().mean()
-        # (G(x) - G(x↓)) - (G(y) - G(y↓)), with the terms of each scale together
-        found[f"dsd2/{layer}"] = (full - half).abs().mean()
-        found[f"dsd4/{layer}"] = (full - quarter).abs().mean()
-    for layer in CONTEXTUAL_LAYERS:
-        # The inner function of dsd.contextual_distance, which would run the network again.
-        found[f"contextual/{layer}"] = losses.DISTANCES["contextual"].compare(
-            x.maps[layer], y.maps[layer], bandwidth=0.5
+        found[f"perceptual/{layer}"] = lambda x, y, k=layer: losses.DISTANCES["perceptual"].compare(
+            x.maps[k], y.maps[k]
         )
-    return {name: float(value) for name, value in found.items()}
+        found[f"pdl/{layer}"] = lambda x, y, k=layer: _mean_square(x.ordered[k] - y.ordered[k])
+        found[f"style/{layer}"] = _of_grams("style", layer, (1,))
+        found[f"multiscale_style/{layer}"] = _of_grams("multiscale_style", layer, (1, 2))
+        found[f"dsd2/{layer}"] = _of_grams("dsd", layer, (1, 2))
+        found[f"dsd4/{layer}"] = _of_grams("dsd", layer, (1, 4))
+    for layer in CONTEXTUAL_LAYERS:
+        found[f"contextual/{layer}"] = lambda x, y, k=layer: losses.DISTANCES["contextual"].compare(
+            x.maps[k], y.maps[k], bandwidth=0.5
+        )
+    for windows in WINDOWS:
+        for layer in LOCAL_LAYERS:
+            found[f"dsd2_windows{windows}/{layer}"] = _of_grams("dsd", layer, (1, 2), windows)
+    for layer in SLICED_LAYERS:
+        found[f"sliced_wasserstein/{layer}"] = lambda x, y, k=layer: _mean_square(
+            x.projected[k] - y.projected[k]
+        )
+    found["dists_form"] = lambda x, y: rivals.compare_dists(x.l2_pooled, y.l2_pooled)
+    found["lpips_form"] = lambda x, y: rivals.compare_lpips(x.block_maps, y.block_maps)
+    found["deep_wsd_form"] = lambda x, y: sum(
+        (a - b).abs().mean() for a, b in zip(x.windows, y.windows, strict=True)
+    )
+    return found
 
 
-def pixel_distances(x: Tensor, y: Tensor, names: Iterable[str]) -> dict[str, float]:
+def _of_grams(key: str, layer: str, scales: tuple[int, ...], windows: int = 1) -> Distance:
+    """A row of the library's table of distances, at one layer."""
+    distance = losses.DISTANCES[key]
+
+    def describe(z: Description) -> dict[str, Tensor]:
+        return distance.combine(*({layer: z.grams(scale, windows)[layer]} for scale in scales))
+
+    return lambda x, y: distance.between(describe(x), describe(y))
+
+
+def _mean_square(difference: Tensor) -> Tensor:
+    return difference.square().mean()
+
+
+def measure_pair(x: Description, y: Description, names: Iterable[str]) -> dict[str, float]:
     """The measures of those names; an infinite PSNR becomes ``BEST_PSNR``."""
-    found = {name: float(measures.MEASURES[name](x, y)) for name in names}
-    return {k: min(v, BEST_PSNR) if k.startswith("psnr") else v for k, v in found.items()}
+    table, found = distances(), {}
+    for name in names:
+        of_images = measures.MEASURES.get(name)
+        value = table[name](x, y) if name in table else of_images(x.image, y.image)
+        found[name] = min(float(value), BEST_PSNR) if name.startswith("psnr") else float(value)
+    return found
 
 
 def usable_measures(keys: Iterable[str]) -> tuple[list[str], dict[str, str]]:
@@ -170,10 +234,12 @@ class Cache:
 
 def settings_key(names: Iterable[str], *more: object) -> str:
     """A name for the code that measures: another code, another cache."""
-    modules = (dsd.backbones, dsd.gram, dsd.resize, dsd.losses, baselines)
+    modules = (dsd.backbones, dsd.gram, dsd.resize, dsd.losses, baselines, rivals)
     code = [Path(m.__file__).read_text(encoding="utf-8") for m in modules]
-    code += [inspect.getsource(f) for f in (describe, feature_distances, pixel_distances)]
-    text = json.dumps([LAYERS, CONTEXTUAL_LAYERS, list(names), [str(m) for m in more], code])
+    code += [inspect.getsource(f) for f in (Description, distances, _of_grams, measure_pair)]
+    text = json.dumps(
+        [LAYERS, CONTEXTUAL_LAYERS, SLICED_LAYERS, list(names), [str(m) for m in more], code]
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
@@ -190,33 +256,31 @@ def measure(
     Args:
         groups: reference -> its versions.
         net: the feature network.
-        names: measures of the registry besides the distances between features.
+        names: what to measure: names in :func:`distances`, or keys of the registry.
         cache: where finished images are kept.
         root: the data set's folder, which the cache's keys leave out.
         change: done to every image before it is measured.
     """
     device = next(net.buffers()).device
     found = {}
-    progress = tqdm(total=sum(map(len, groups.values())), unit="picture")
+    progress = tqdm(total=sum(map(len, groups.values())), unit="image")
     for reference, images in groups.items():
-        y = functools.lru_cache(lambda r=reference: describe(_load(r, device, change), net))
+        y = functools.lru_cache(lambda r=reference: Description(_load(r, device, change), net))
         for image in images:
 
-            def distances(image: Path = image, y: Callable[[], Description] = y) -> dict:
+            def measured(image: Path = image, y: Callable[[], Description] = y) -> dict:
                 x = _load(image, device, change)
                 if x.shape != y().image.shape:
                     raise ValueError(
                         f"{image}: expected the reference's size {tuple(y().image.shape)}, "
                         f"got {tuple(x.shape)}"
                     )
-                return feature_distances(describe(x, net), y()) | pixel_distances(
-                    x, y().image, names
-                )
+                return measure_pair(Description(x, net), y(), names)
 
             key = " ".join(
                 f"{path.relative_to(root)} {path.stat().st_size}" for path in (reference, image)
             )
-            found[reference, image] = cache.get(key, distances)
+            found[reference, image] = cache.get(key, measured)
             progress.update()
     progress.close()
     return found
@@ -265,7 +329,6 @@ def statistics(
     return {
         "counts": counts,
         "measures": table,
-        "differences": differences(pairs, values, draws),
     }
 
 
@@ -309,6 +372,38 @@ def differences(pairs: tuple, values: dict, draws: int) -> dict:
     return found
 
 
+def srocc_differences(rated_set: RatedSet, values: dict, draws: int) -> dict:
+    """By how much the SROCC of local DSD is above that of DSD₂, in the same draws."""
+    rows = rated_set.images
+    if not rows or any(r.score is None for r in rows):
+        return {}
+    scores = np.array([r.score for r in rows]) * (-1 if rated_set.higher_is_better else 1)
+
+    def column(name: str) -> np.ndarray:
+        return np.array([values[r.reference, r.image][name] for r in rows])
+
+    def difference(first: str, second: str) -> agreement.Estimate:
+        a, b = column(first), column(second)
+        return agreement.bootstrap(
+            lambda i: spearman(a[i], scores[i]) - spearman(b[i], scores[i]),
+            [r.reference for r in rows],
+            draws=draws,
+        )
+
+    return {
+        f"dsd2_windows{n}/{layer} - dsd2/{layer}": rounded(
+            difference(f"dsd2_windows{n}/{layer}", f"dsd2/{layer}")
+        )
+        for n in WINDOWS
+        for layer in LOCAL_LAYERS
+    }
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's rank correlation; NaN where one of the two is constant, as a draw can be."""
+    return float(stats.spearmanr(x, y).statistic) if np.ptp(x) > 0 and np.ptp(y) > 0 else np.nan
+
+
 def rounded(estimate: agreement.Estimate) -> list[float | None]:
     """``[value, low, high]`` to 4 decimals; None for a bound that is not defined."""
     triple = (estimate.value, estimate.low, estimate.high)
@@ -347,15 +442,23 @@ def compare_dequantized(values: dict, changed: dict) -> dict[str, list[float]]:
     return found
 
 
-def evaluate(name: str, draws: int) -> None:
-    """Measure one data set and write its result."""
+def evaluate(name: str, draws: int, add: bool) -> None:
+    """Measure one data set and write its result.
+
+    Args:
+        name: of the data set.
+        draws: of the bootstrap.
+        add: keep what the stored result holds, and measure only what it lacks.
+    """
     started = results.begin()
     folder = data_folder(name)
     rated_set = getattr(rated_sets, f"read_{name}")(folder)
     groups = versions(rated_set)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = dsd.load_backbone("vgg16").to(device)
-    names, left_out = usable_measures(PIXEL_MEASURES)
+    kept = stored(name) if add else {}
+    usable, left_out = usable_measures(PIXEL_MEASURES)
+    names = [n for n in (*distances(), *usable) if n not in kept.get("measures", {})]
     with torch.no_grad():
         runs = results.ROOT / "runs"
         cache = Cache(runs / f"full_reference_{name}_{settings_key(names)}.jsonl")
@@ -373,6 +476,11 @@ def evaluate(name: str, draws: int) -> None:
         "dequantized": compare_dequantized(values, changed),
         "pictures": image_values(rated_set, values),
     }
+    if add:
+        measured = added(kept, measured)
+        values = stored_values(rated_set, measured["pictures"])
+    measured["differences"] = differences(agreement.rated_pairs(rated_set), values, draws)
+    measured["srocc_differences"] = srocc_differences(rated_set, values, draws)
     results.write_result(
         f"full_reference_{name}",
         measured,
@@ -384,13 +492,44 @@ def evaluate(name: str, draws: int) -> None:
     )
 
 
+def stored(name: str) -> dict:
+    """The stored result of a data set, with where it comes from under ``kept_from``."""
+    file = results.RESULTS / f"full_reference_{name}.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return content["results"] | {"kept_from": content["provenance"]}
+
+
+def added(kept: dict, measured: dict) -> dict:
+    """A stored result with more measures, and the provenance of those that were there."""
+    both = {k: kept[k] | measured[k] for k in ("measures", "dequantized")}
+    values = kept["pictures"]["values"] | measured["pictures"]["values"]
+    for key in ("name", "score"):
+        if kept["pictures"][key] != measured["pictures"][key]:
+            raise ValueError("the stored result is of other images; measure all of them anew")
+    return {
+        **measured,
+        **both,
+        "pictures": kept["pictures"] | {"values": values},
+        "kept_from": {"measures": list(kept["measures"]), **kept["kept_from"]},
+    }
+
+
+def stored_values(rated_set: RatedSet, images: dict) -> dict[tuple[Path, Path], dict[str, float]]:
+    """``(reference, image)`` -> measure -> value, from the values that a result holds."""
+    return {
+        (r.reference, r.image): {name: column[i] for name, column in images["values"].items()}
+        for i, r in enumerate(rated_set.images)
+    }
+
+
 def main() -> None:
     """Measure one data set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=DATA)
     parser.add_argument("--draws", type=int, default=DRAWS, help="of the bootstrap")
+    parser.add_argument("--add", action="store_true", help="only what the stored result lacks")
     arguments = parser.parse_args()
-    evaluate(arguments.data, arguments.draws)
+    evaluate(arguments.data, arguments.draws, arguments.add)
 
 
 if __name__ == "__main__":

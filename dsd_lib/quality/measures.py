@@ -18,7 +18,7 @@ from dsd_lib import losses
 from dsd_lib.backbones import Backbone, load_backbone
 from dsd_lib.descriptor import check_descriptor
 from dsd_lib.no_reference import PSI_LAYERS, naturalness
-from dsd_lib.quality import baselines, grid, natural_scenes
+from dsd_lib.quality import baselines, grid, natural_scenes, rivals
 
 OPTIONS = ("net", "layers", "alpha", "windows")  # what can be chosen, where a measure takes it
 INF = math.inf
@@ -222,6 +222,36 @@ MEASURES: dict[str, Measure] = {
             losses.contextual_distance,
             min_size=(8, 8),
             symmetric=False,
+        ),
+        _deep(
+            "dists_form",
+            "DISTS' form, unlearned",
+            "Ding et al. 2022",
+            rivals.dists_form,
+            value_range=(0, 2),
+            min_size=(16, 16),
+        ),
+        _deep(
+            "lpips_form",
+            "LPIPS' form, unlearned",
+            "Zhang et al. 2018",
+            rivals.lpips_form,
+            value_range=(0, 10),
+            min_size=(16, 16),
+        ),
+        _deep(
+            "deep_wsd_form",
+            "DeepWSD's form",
+            "Liao et al. 2022",
+            rivals.deep_wsd_form,
+            min_size=(16, 16),
+        ),
+        _deep(
+            "sliced_wasserstein",
+            "sliced Wasserstein distance",
+            "Heitz et al. 2021",
+            rivals.sliced_wasserstein_distance,
+            min_size=(4, 4),
         ),
         _similarity("psnr", "PSNR", "", baselines.psnr, identical=INF),
         _similarity("psnr_y", "PSNR of the luma", "", baselines.psnr_y, identical=INF),

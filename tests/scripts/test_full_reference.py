@@ -11,19 +11,21 @@ import dsd_lib as dsd
 from data_scripts import evaluate_full_reference as script
 from data_scripts.shared import results
 from dsd_lib.files import data_folder
-from dsd_lib.quality import agreement, baselines
-from dsd_lib.quality.measures import of_stored
+from dsd_lib.quality import agreement, baselines, rivals
+from dsd_lib.quality.measures import MEASURES, of_stored
 from dsd_lib.quality.rated_sets import RatedImage, RatedPair, RatedSet
 
+FEATURES = ("perceptual", "pdl", "style", "multiscale_style", "dsd2", "dsd4")
 STORED = results.RESULTS / "full_reference_live.json"
 PUBLIC = {
     "perceptual": dsd.perceptual_distance,
     "pdl": dsd.projected_distribution_distance,
     "style": dsd.style_distance,
     "multiscale_style": lambda x, y, net, layers: dsd.multiscale_style_distance(x, y, net, layers),
-    "dsd2": lambda x, y, net, layers: dsd.dsd_distance(x, y, net, layers, alpha=2),
+    "dsd2": dsd.dsd_distance,
     "dsd4": lambda x, y, net, layers: dsd.dsd_distance(x, y, net, layers, alpha=4),
     "contextual": dsd.contextual_distance,
+    "sliced_wasserstein": rivals.sliced_wasserstein_distance,
 }
 
 
@@ -34,25 +36,32 @@ def live():
 
 @pytest.fixture
 def two(coffee):
-    x = coffee[:, :, 40:136, 40:152].contiguous()
+    x = coffee[:, :, 40:168, 40:184].contiguous()
     return (x + 0.05 * torch.randn(x.shape)).clamp(0, 1), x
 
 
 def test_shared_passes_equal_the_public_functions(net, two):
     x, y = two
-    shared = script.feature_distances(script.describe(x, net), script.describe(y, net))
-    assert len(shared) == 6 * 4 + 2
+    shared = script.measure_pair(
+        script.Description(x, net), script.Description(y, net), script.distances()
+    )
+    assert len(shared) == 6 * 4 + 2 + 3 * 3 + 3 + 3
     for key, value in shared.items():
         name, _, layer = key.partition("/")
-        expected = PUBLIC[name](x, y, net, [layer]).item()
+        if layer:
+            name, _, windows = name.partition("_windows")
+            options = {"windows": int(windows)} if windows else {}
+            expected = PUBLIC[name](x, y, net, [layer], **options).item()
+        else:
+            expected = MEASURES[name](x, y).item()
         assert value == pytest.approx(expected, rel=2e-4), key
 
 
-def test_pixel_distances(two):
-    x, y = two
-    found = script.pixel_distances(x, y, ["psnr", "ssim"])
-    assert found["ssim"] == pytest.approx(baselines.ssim(x, y).item())
-    assert script.pixel_distances(x, x, ["psnr", "psnr_y", "ssim"]) == pytest.approx(
+def test_measures_of_the_registry(two, net):
+    x, y = (script.Description(z, net) for z in two)
+    found = script.measure_pair(x, y, ["psnr", "ssim"])
+    assert found["ssim"] == pytest.approx(baselines.ssim(*two).item())
+    assert script.measure_pair(y, y, ["psnr", "psnr_y", "ssim"]) == pytest.approx(
         {"psnr": 100, "psnr_y": 100, "ssim": 1}
     )
 
@@ -126,25 +135,30 @@ class TestMeasure:
 
     def test_from_images_to_statistics(self, net, tmp_path, small_set, monkeypatch):
         described = []
-        inner = script.describe
-        monkeypatch.setattr(script, "describe", lambda x, net: described.append(1) or inner(x, net))
+        inner = script.Description
+
+        def counted(x, net):
+            described.append(1)
+            return inner(x, net)
+
+        monkeypatch.setattr(script, "Description", counted)
+        names = ["psnr", "ssim", "dsd2/relu3_1", "perceptual/relu2_1"]
         groups = script.versions(small_set)
         assert [len(images) for images in groups.values()] == [4, 4]
         path = tmp_path / "cache.jsonl"
         with torch.no_grad():
-            values = script.measure(groups, net, ["psnr", "ssim"], script.Cache(path), tmp_path)
+            values = script.measure(groups, net, names, script.Cache(path), tmp_path)
             assert len(described) == 8 + 2  # every image once, every reference once
-            again = script.measure(groups, net, ["psnr", "ssim"], script.Cache(path), tmp_path)
+            again = script.measure(groups, net, names, script.Cache(path), tmp_path)
         assert again == values
         assert len(described) == 10
 
-        monkeypatch.setattr(script, "differences", lambda *_: {})  # asks for more baselines
         found = script.statistics(small_set, values, draws=20)
         assert found["counts"] == {
             "all": {"pictures": 8, "pairs": 12},
             "noise": {"pictures": 8, "pairs": 12},
         }
-        for name in ("psnr", "ssim", "dsd2/relu3_1", "perceptual/relu2_1"):
+        for name in names:
             of = found["measures"][name]["all"]
             assert of["srocc"][0] > 0.8, name
             assert of["pearson"][0] > 0.8, name
@@ -161,7 +175,7 @@ class TestMeasure:
         Image.new("RGB", (96, 90)).save(bad)
         with pytest.raises(ValueError, match=r"coffee_3\.png: expected the reference's size"):
             script.measure(
-                script.versions(small_set), net, [], script.Cache(tmp_path / "c"), tmp_path
+                script.versions(small_set), net, ["psnr"], script.Cache(tmp_path / "c"), tmp_path
             )
 
     def test_pairs_bring_their_own_images(self):
@@ -178,7 +192,7 @@ def test_a_set_of_pairs_alone():
     names = [
         "psnr",
         "ssim_y",
-        *(f"{n}/{x}" for n in script.FEATURE_MEASURES for x in script.LAYERS),
+        *(f"{n}/{x}" for n in FEATURES for x in script.LAYERS),
     ]
     values, pairs, rated = {}, [], []
     for r in (Path("sea"), Path("hill"), Path("wood")):
@@ -218,7 +232,7 @@ class TestStored:
         assert live["draws"] >= 500
         kinds = ("fastfading", "gblur", "jpeg", "wnoise")
         assert sum(live["counts"][kind]["pictures"] for kind in kinds) == 133
-        names = {f"{n}/{layer}" for n in script.FEATURE_MEASURES for layer in script.LAYERS}
+        names = {f"{n}/{layer}" for n in FEATURES for layer in script.LAYERS}
         assert names <= set(live["measures"])
 
     def test_statistics_follow_from_the_images(self, live):
