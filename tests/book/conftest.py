@@ -44,7 +44,11 @@ def opened(chromium) -> Iterator[Callable]:
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.on("request", lambda r: r.url.startswith("data:") or complaints.append(r.url))
         body = "".join(piece._repr_html_() for piece in pieces)
-        style = "<style>body { margin: 0 15px }</style>"
+        # What the book's theme has for all figures must not change ours.
+        style = (
+            "<style>body { margin: 0 15px } figure { margin: 1em; padding: 8px } "
+            "figure figcaption { font-weight: 300; color: #ccc; text-align: center }</style>"
+        )
         tab.set_content(f"<!doctype html><html lang=en><title>t</title>{style}<body>{body}")
         if scripts:
             tab.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")

@@ -1,5 +1,6 @@
 """A plane of points with an image each."""
 
+import itertools
 import math
 import re
 
@@ -191,3 +192,14 @@ def test_a_plane_in_a_browser(opened, width):
 def test_a_plane_without_scripts_is_a_plot(opened):
     tab = opened(plane(), scripts=False)
     assert tab.locator("svg[role=img]").is_visible() and tab.locator("img").is_visible()
+
+
+def test_on_a_phone_letters_are_large_and_only_the_chosen_point_is_named(opened):
+    tab = opened(plane("first", "second", "third"), width=390)
+    seen = [t for t in tab.locator("[data-point] > text").all() if t.is_visible()]
+    assert [t.inner_html() for t in seen] == ["first"]
+    scale = tab.evaluate("document.querySelector('svg').getScreenCTM().a")
+    size = tab.locator("svg").evaluate("s => parseFloat(getComputedStyle(s).fontSize)")
+    assert size * scale > 11
+    texts = [t.bounding_box() for t in tab.locator("svg > g:not([data-point]) text").all()]
+    assert all(a["x"] + a["width"] < b["x"] for a, b in itertools.pairwise(texts))

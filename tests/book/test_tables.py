@@ -106,6 +106,12 @@ def test_on_a_phone_it_scrolls_inside_its_box_and_names_stay(opened):
     assert name.bounding_box()["x"] == pytest.approx(before, abs=1)
 
 
+def test_a_long_caption_wraps_on_a_phone(opened):
+    tab = opened(made(caption="Many words on what to see in this table. " * 5), width=390)
+    place = tab.locator("figcaption").bounding_box()
+    assert place["x"] + place["width"] <= 390
+
+
 def test_numbers_are_at_the_right_and_rows_do_not_wrap(opened):
     tab = opened(made(), width=390)
     cell = tab.get_by_role("cell", name="0.87")
