@@ -118,7 +118,7 @@ def descend(
     x = start.clone()
     for step in range(steps + 1):
         x.requires_grad_()
-        with torch.enable_grad(), torch.autocast(x.device.type, dtype=torch.bfloat16):
+        with torch.enable_grad():  # in float32: many processors only emulate bfloat16, slowly
             value = norm(x, net).sum()
         (gradient,) = torch.autograd.grad(value, x)
         x = x.detach()
