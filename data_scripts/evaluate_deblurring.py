@@ -1,10 +1,10 @@
-"""Measure motion deblurring: our networks and the blurry picture itself (Figs. 9b and 11).
+"""Measure motion deblurring: our networks and the blurry image itself (Figs. 9b and 11).
 
     python -m data_scripts.evaluate_deblurring
 
 Test sets:
 
-* ``synthetic``: 24 pictures of BSD100 (BSDS500's val, ``$DSD_DATA/bsds500/val``), each blurred as
+* ``synthetic``: 24 images of BSD100 (BSDS500's val, ``$DSD_DATA/bsds500/val``), each blurred as
   in training: a random motion kernel of up to 13 pixels, noise of up to 0.01.
 * ``levin``: 8 others, each with one of the 8 kernels that Levin et al. measured
   (``$DSD_DATA/kernels/levin09.npz``), and noise of 0.005. All but two are larger
@@ -15,16 +15,16 @@ Test sets:
 
 Networks are ``runs/deblur_*/network.safetensors``, as ``data_scripts.train_restoration`` leaves
 them. The result is ``book/results/deblurring.json`` with strips of crops beside it, which chapter 9
-reads. Restored pictures are rounded to 8 bits. PSNR and SSIM are of the luma, without the part of
-the border where the blur saw mirrored pixels; the other measures see the whole picture.
+reads. Restored images are rounded to 8 bits. PSNR and SSIM are of the luma, without the part of
+the border where the blur saw mirrored pixels; the other measures see the whole image.
 
-Networks run in bfloat16, as in training. About a second a picture and method on one core, 8 on the
-two large ones: a minute a network. Finished values are kept in ``runs/deblurring.jsonl``; when more
-networks are there, the same command measures only these.
+Networks run in bfloat16 where the hardware has it. About a second an image and method on one core
+with it, 8 on the two large ones: a minute a network. Finished values are kept in
+``runs/deblurring.jsonl``; when more networks are there, the same command measures only these.
 """
 
-import argparse
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -34,7 +34,8 @@ from data_scripts.shared.restored import (
     DEVICE,
     Case,
     Crop,
-    Pictures,
+    Images,
+    Plan,
     Run,
     arguments,
     evaluate,
@@ -45,45 +46,35 @@ from dsd_lib.files import data_folder, list_images
 from dsd_lib.restoration.degradations import MotionBlur, levin_kernels
 from dsd_lib.restoration.training import seeded
 
-MEASURES = ("psnr_y", "ssim_y", "niqe", "lpips", "st_lpips", "dsd")
 SYNTHETIC = 24
 KERNELS = 8
 TRAINING = "laptop"  # the preset whose degradations `synthetic` has
 NOISE = 0.005  # of `levin`, the mean of training's
 GOPRO = ("flower", "istanbul")
-CROPS = (
-    Crop("synthetic/41033", (118, 165, 112, 112)),  # about the median of what L1 gains
-    Crop("synthetic/160068", (80, 120, 112, 112)),  # gains nothing
-    Crop("levin/108005", (70, 150, 112, 112)),
-    Crop("gopro/flower", (190, 500, 112, 112)),
-    Crop("gopro/istanbul", (140, 1150, 112, 112)),
-)
 
 
-def synthetic() -> Pictures:
+def synthetic(count: int = SYNTHETIC, beside: int = KERNELS) -> Images:
     """Blur as in training."""
-    files, _ = _files()
+    files, _ = _files(count, beside)
     return {f.stem: functools.partial(synthetic_case, f, i) for i, f in enumerate(files)}
 
 
-def levin() -> Pictures:
-    """Measured kernels."""
-    _, files = _files()
-    pairs = enumerate(zip(files, levin_kernels(), strict=True))
+def levin(kernels: Sequence[Tensor] | None = None, beside: int = SYNTHETIC) -> Images:
+    """Measured kernels: Levin's, unless others are given."""
+    kernels = levin_kernels() if kernels is None else kernels
+    _, files = _files(beside, len(kernels))
+    pairs = enumerate(zip(files, kernels, strict=True))
     return {f.stem: functools.partial(levin_case, f, i, kernel) for i, (f, kernel) in pairs}
 
 
-def gopro() -> Pictures:
+def gopro() -> Images:
     """Real blur."""
     folder = data_folder("gopro_pairs")
     return {name: functools.partial(gopro_case, folder / f"{name}_sharp.webp") for name in GOPRO}
 
 
-SETS = {"synthetic": synthetic, "levin": levin, "gopro": gopro}
-
-
-def _files() -> list[list[Path]]:
-    return spread(list_images(data_folder("bsds500") / "val"), SYNTHETIC, KERNELS)
+def _files(synthetic: int, levin: int) -> list[list[Path]]:
+    return spread(list_images(data_folder("bsds500") / "val"), synthetic, levin)
 
 
 def spread(files: list[Path], *counts: int) -> list[list[Path]]:
@@ -105,12 +96,12 @@ def spread(files: list[Path], *counts: int) -> list[list[Path]]:
 
 
 def synthetic_case(file: Path, index: int) -> Case:
-    """A picture blurred as in training, the same way every time."""
+    """An image blurred as in training, the same way every time."""
     return _blurred(file, degradation("deblur", PRESETS[TRAINING]), index)
 
 
 def levin_case(file: Path, index: int, kernel: Tensor) -> Case:
-    """A picture blurred with a measured kernel."""
+    """An image blurred with a measured kernel."""
     return _blurred(file, MotionBlur(len(kernel), kernels=[kernel], noise=(NOISE, NOISE)), index)
 
 
@@ -130,24 +121,32 @@ def gopro_case(file: Path) -> Case:
     return Case(given.to(DEVICE), dsd.load_image(file).to(DEVICE), border=0, facts={})
 
 
-def all_runs(args: argparse.Namespace) -> list[Run]:
-    """The blurry picture itself, and the networks."""
+def all_runs(folder: Path) -> list[Run]:
+    """The blurry image itself, and the networks."""
     nothing = Run("blurry", "Blurry", "input", lambda _set, _name, case: case.given)
-    return [nothing, *trained_runs("deblur", args.runs)]
+    return [nothing, *trained_runs("deblur", folder)]
+
+
+PLAN = Plan(
+    "deblurring",
+    "BSD100 (BSDS500 val) with random and with Levin's motion kernels, two GoPro pairs",
+    sets={"synthetic": synthetic, "levin": levin, "gopro": gopro},
+    runs=all_runs,
+    measures=("psnr_y", "ssim_y", "niqe", "lpips", "st_lpips", "dsd"),
+    crops=(
+        Crop("synthetic/41033", (118, 165, 112, 112)),  # about the median of what L1 gains
+        Crop("synthetic/160068", (80, 120, 112, 112)),  # gains nothing
+        Crop("levin/108005", (70, 150, 112, 112)),
+        Crop("gopro/flower", (190, 500, 112, 112)),
+        Crop("gopro/istanbul", (140, 1150, 112, 112)),
+    ),
+)
 
 
 def main() -> None:
     """Measure what is there."""
     args = arguments(__doc__)
-    evaluate(
-        "deblurring",
-        SETS,
-        all_runs(args),
-        MEASURES,
-        CROPS,
-        data="BSD100 (BSDS500 val) with random and with Levin's motion kernels, two GoPro pairs",
-        args=args,
-    )
+    evaluate(PLAN, args.runs, args.output, sets=args.sets, only=args.only)
 
 
 if __name__ == "__main__":

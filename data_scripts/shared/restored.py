@@ -1,8 +1,8 @@
-"""What the tables of restored pictures share: pictures, measures, finished values, crops.
+"""What the tables of restored images share: images, measures, finished values, crops.
 
 ``evaluate_super_resolution`` and ``evaluate_deblurring`` say what is restored and by what; here it
 is measured, by the same code for all. A finished value is kept under ``runs/``, named by what it
-depends on: the network's file or the restored picture, the picture given, the truth, and the code
+depends on: the network's file or the restored image, the image given, the truth, and the code
 that measures. So a script that is repeated when new networks are there measures only these.
 """
 
@@ -12,10 +12,11 @@ import functools
 import hashlib
 import inspect
 import io
+import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from dsd_lib.files import write_atomically
 from dsd_lib.quality import baselines, grid, measures, natural_scenes
 from dsd_lib.restoration import networks
 from dsd_lib.restoration.degradations import to_eight_bits
+from dsd_lib.restoration.precision import fast_autocast, fast_dtype
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LABELS = {
@@ -45,7 +47,6 @@ LABELS = {
     "contextual": "Contextual",
     "dsd": "DSD",
 }
-SLOW = ("lpips", "st_lpips", "dsd")  # together longer than restoring and all others
 USUAL_BLOCKS = 5
 USUAL_LAYERS = {"contextual": ("relu3_1",)}  # of the distribution term; of the others the default
 LONG_LABELS = 24  # letters
@@ -53,7 +54,7 @@ LONG_LABELS = 24  # letters
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One test picture.
+    """One test image.
 
     Attributes:
         given: what a method is given, ``(1, 3, h, w)``.
@@ -74,12 +75,12 @@ class Case:
 
     @functools.cached_property
     def identity(self) -> str:
-        """A name for the given picture and the truth, of their content."""
+        """A name for the given image and the truth, of their content."""
         return digest(self.given, self.target)
 
 
-Pictures = dict[str, Callable[[], Case]]  # a set's pictures and how to make each
-Cases = dict[str, Pictures]
+Images = dict[str, Callable[[], Case]]  # a set's images and how to make each
+Cases = dict[str, Images]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,7 @@ class Run:
         method: its name in results.
         label: its name in tables.
         kind: "trained", "published", "interpolation" or "input".
-        restore: takes a set, a picture's name and its case, gives ``(1, 3, H, W)``.
+        restore: takes a set, an image's name and its case, gives ``(1, 3, H, W)``.
         sets: what it can restore; None for everything.
         file: the trained network; None where restoring costs nothing.
         seed: of the training.
@@ -108,8 +109,33 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What one result holds.
+
+    Attributes:
+        what: the name of its file.
+        data: what it is measured on, in words.
+        sets: test set -> what finds its images; only what is asked for is looked for.
+        runs: takes the folder of trained networks, gives what restores.
+        measures: names out of ``MEASURES``.
+        crops: the regions shown; those of images that are not there are left out.
+        sparse: test set -> of how many images one is measured by the ``slow`` measures, if not all.
+        slow: the measures that take longer than restoring and all others together.
+    """
+
+    what: str
+    data: str
+    sets: Mapping[str, Callable[[], Images]]
+    runs: Callable[[Path], list[Run]]
+    measures: tuple[str, ...]
+    crops: tuple["Crop", ...] = ()
+    sparse: Mapping[str, int] = field(default_factory=dict)
+    slow: tuple[str, ...] = ("lpips", "st_lpips", "dsd")
+
+
+@dataclass(frozen=True)
 class Crop:
-    """A region that is shown: of the picture ``"set/name"``, (top, left, height, width)."""
+    """A region that is shown: of the image ``"set/name"``, (top, left, height, width)."""
 
     picture: str
     box: tuple[int, int, int, int]
@@ -128,7 +154,7 @@ def digest(*content: Tensor | str | bytes) -> str:
 
 def self_dissimilarity(x: Tensor) -> dict[str, Tensor]:
     """DSD₂ at the default layers. Convolutions in bfloat16 change distances by about 0.1 %."""
-    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+    with fast_autocast(x.device):
         return dsd.dsd(x, _backbone(), DEFAULT_LAYERS, alpha=2)
 
 
@@ -141,7 +167,7 @@ def dsd_distance(x: Tensor, case: Case) -> Tensor:
 def st_lpips(x: Tensor, case: Case) -> Tensor:
     """Shift-tolerant LPIPS; bfloat16 makes it three times as fast and changes it by up to 0.4 %."""
     x, y = (z.contiguous(memory_format=torch.channels_last) for z in (x, case.target))
-    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+    with fast_autocast(x.device):
         return baselines.shift_tolerant_lpips(x, y)
 
 
@@ -171,7 +197,7 @@ def _inside(key: str) -> Callable[[Tensor, Case], Tensor]:
     return measured
 
 
-# key -> (what takes the restored picture and its case, the modules it is computed by)
+# key -> (what takes the restored image and its case, the modules it is computed by)
 MEASURES = {
     "psnr_y": (_inside("psnr_y"), (baselines,)),
     "ssim_y": (_inside("ssim_y"), (baselines,)),
@@ -187,8 +213,9 @@ MEASURES = {
 def _code(name: str) -> str:
     """A name for the code of a measure, and of the networks' forward passes."""
     files = [Path(module.__file__).read_bytes() for module in MEASURES[name][1]]
-    parts = (networks.XUnit, networks.XBlock, networks.XSRResNet)
-    return digest(*files, *(inspect.getsource(part.forward) for part in parts))
+    net = networks.XSRResNet
+    parts = (networks.XUnit.forward, networks.XBlock.forward, net.forward, net.look, net.draw)
+    return digest(*files, *(inspect.getsource(part) for part in parts))
 
 
 def trained_runs(task: str, folder: Path) -> list[Run]:
@@ -234,8 +261,8 @@ def trained_runs(task: str, folder: Path) -> list[Run]:
 
 
 def _apply(file: Path, _set: str, _name: str, case: Case) -> Tensor:
-    """In bfloat16, as training does; it changes PSNR by 0.01 dB and NIQE by up to 0.4 %."""
-    with torch.autocast(case.given.device.type, dtype=torch.bfloat16):
+    """bfloat16, where the hardware has it, changes PSNR by 0.01 dB and NIQE by up to 0.4 %."""
+    with fast_autocast(case.given.device):
         return _network(file)(case.given).float()
 
 
@@ -245,15 +272,16 @@ def _network(file: Path) -> networks.XSRResNet:
 
 
 class Restored:
-    """One run's result for one picture, made when it is first needed."""
+    """One run's result for one image, made when it is first needed."""
 
     def __init__(self, run: Run, set_name: str, name: str, case: Case) -> None:
         self.run, self.case, self.where = run, case, (set_name, name)
-        made_by = _file_digest(run.file) if run.file else self.picture
-        self.identity = digest(made_by, case.identity)
+        made_by = _file_digest(run.file) if run.file else self.image
+        # The hardware's precision decides a little what networks and measures compute.
+        self.identity = digest(made_by, case.identity, str(fast_dtype(DEVICE)))
 
     @functools.cached_property
-    def picture(self) -> Tensor:
+    def image(self) -> Tensor:
         """``(1, 3, H, W)``, rounded to 8 bits as a file is."""
         x = to_eight_bits(self.run.restore(*self.where, self.case))
         if x.shape != self.case.target.shape:
@@ -269,16 +297,16 @@ class Restored:
 
         def timed() -> dict[str, float]:
             begun = time.process_time()
-            value = MEASURES[measure][0](self.picture, self.case).item()
+            value = MEASURES[measure][0](self.image, self.case).item()
             return {"value": value, "seconds": round(time.process_time() - begun, 3)}
 
         kept = cache.get(key, timed)
         return kept["value"], kept["seconds"]
 
     def crop(self, box: tuple[int, int, int, int], cache: Cache) -> Image.Image:
-        """A region as a picture, kept or made."""
+        """A region as an image, kept or made."""
         key = f"{'/'.join(self.where)} {box} {self.identity} {_code('psnr_y')}"
-        kept = cache.get(key, lambda: {"webp": encode(cut(self.picture, box))})["webp"]
+        kept = cache.get(key, lambda: {"webp": encode(cut(self.image, box))})["webp"]
         return Image.open(io.BytesIO(base64.b64decode(kept)))
 
 
@@ -289,7 +317,7 @@ def _file_digest(file: Path) -> str:
 
 
 def cut(x: Tensor, box: tuple[int, int, int, int]) -> Image.Image:
-    """A region of ``(1, 3, H, W)``; what lies outside the picture is an error."""
+    """A region of ``(1, 3, H, W)``; what lies outside the image is an error."""
     top, left, height, width = box
     part = x[..., top : top + height, left : left + width]
     if min(top, left) < 0 or part.shape[2:] != (height, width):
@@ -297,39 +325,39 @@ def cut(x: Tensor, box: tuple[int, int, int, int]) -> Image.Image:
     return Image.fromarray(dsd.to_array(part))
 
 
-def encode(picture: Image.Image) -> str:
+def encode(image: Image.Image) -> str:
     """A lossless WebP file as text."""
     file = io.BytesIO()
-    picture.save(file, "WEBP", lossless=True, method=6)
+    image.save(file, "WEBP", lossless=True, method=6)
     return base64.b64encode(file.getvalue()).decode()
 
 
 def strip(tiles: list[Image.Image]) -> bytes:
-    """Pictures of one size side by side, as a lossless WebP file."""
+    """Images of one size side by side, as a lossless WebP file."""
     whole = np.concatenate([np.asarray(tile.convert("RGB")) for tile in tiles], axis=1)
     return base64.b64decode(encode(Image.fromarray(whole)))
 
 
 @torch.no_grad()
 def measure_all(
+    plan: Plan,
     cases: Cases,
     runs: list[Run],
     measures: list[str],
-    crops: tuple[Crop, ...],
     cache: Cache,
     save: Callable[[int, bytes], str],
-    sparse: dict[str, int],
+    shown_before: Mapping[int, Mapping[str, Image.Image]],
 ) -> dict:
     """Everything that the stored result holds.
 
     Args:
-        cases: the test pictures.
+        plan: which regions are shown, and what is measured on fewer images.
+        cases: the test images.
         runs: what restores them.
         measures: names out of ``MEASURES``.
-        crops: the regions shown; those of pictures that are not there are left out.
         cache: where finished values are kept.
-        save: takes the number of a region and its strip of pictures, gives the file's name.
-        sparse: set -> of how many pictures one is measured by the ``SLOW`` measures, if not all.
+        save: takes the number of a region and its strip of images, gives the file's name.
+        shown_before: number of a region -> method -> the region as restored earlier.
     """
     values = [
         {s: {m: [] for m in measures} for s in cases if not r.sets or s in r.sets} for r in runs
@@ -338,24 +366,24 @@ def measure_all(
     facts = {s: {} for s in cases}
     shown, seconds = [], Counter()
     total = sum(len(cases[s]) for v in values for s in v)
-    progress = tqdm(total=total, unit="picture")
+    progress = tqdm(total=total, unit="image")
     for set_name, index, name, case in _every(cases):
         for key, fact in case.facts.items():
             facts[set_name].setdefault(key, []).append(fact)
         true = Restored(_TRUTH, set_name, name, case)
         truth[set_name]["niqe"].append(true.value("niqe", cache)[0])
-        boxes = [(i, c) for i, c in enumerate(crops, 1) if c.picture == f"{set_name}/{name}"]
-        tiles = {i: {"truth": true.crop(c.box, cache)} for i, c in boxes}
+        boxes = [(i, c) for i, c in enumerate(plan.crops, 1) if c.picture == f"{set_name}/{name}"]
+        tiles = {i: {"truth": true.crop(c.box, cache), **shown_before.get(i, {})} for i, c in boxes}
         for run, kept in zip(runs, values, strict=True):
             if set_name not in kept:
                 continue
             restored = Restored(run, set_name, name, case)
             for measure in measures:
-                if measure in SLOW and index % sparse.get(set_name, 1):
+                if measure in plan.slow and index % plan.sparse.get(set_name, 1):
                     continue
                 value, took = restored.value(measure, cache)
                 seconds[measure] += took
-                best = BEST_PSNR if measure == "psnr_y" else value  # two equal pictures
+                best = BEST_PSNR if measure == "psnr_y" else value  # two equal images
                 kept[set_name][measure].append(min(value, best))
             for i, crop in boxes:
                 if run.method not in tiles[i]:  # of several seeds the first
@@ -371,13 +399,16 @@ def measure_all(
         entry = {"name": run.method, "label": run.label, "kind": run.kind, "runs": []}
         own = {"seed": run.seed, "record": run.record, "values": results.rounded(kept, 5)}
         if run.file:
-            own["folder"] = run.file.parent.name
+            own |= {"folder": run.file.parent.name, "dtype": str(fast_dtype(DEVICE))}
         methods.setdefault(run.method, entry)["runs"].append(own)
     return {
-        "sets": {s: list(pictures) for s, pictures in cases.items()},
+        "sets": {s: list(images) for s, images in cases.items()},
         "sparse": {
-            s: {"measures": [m for m in measures if m in SLOW], "pictures": list(cases[s])[::n]}
-            for s, n in sparse.items()
+            s: {
+                "measures": [m for m in measures if m in plan.slow],
+                "pictures": list(cases[s])[::n],
+            }
+            for s, n in plan.sparse.items()
             if s in cases
         },
         "methods": list(methods.values()),
@@ -392,29 +423,26 @@ _TRUTH = Run("truth", "Truth", "truth", lambda _set, _name, case: case.target)
 
 
 def _every(cases: Cases) -> Iterator[tuple[str, int, str, Case]]:
-    for set_name, pictures in cases.items():
-        for index, (name, make) in enumerate(pictures.items()):
+    for set_name, images in cases.items():
+        for index, (name, make) in enumerate(images.items()):
             yield set_name, index, name, make()
 
 
 def table(measured: dict) -> str:
-    """Means over each set's pictures and a method's runs, as text."""
+    """Means over each set's images and a method's runs, as text."""
     lines = []
     for set_name, names in measured["sets"].items():
         rows = [m for m in measured["methods"] if set_name in m["runs"][0]["values"]]
         if not rows:
             continue
         columns = list(rows[0]["runs"][0]["values"][set_name])
-        title = f"{set_name} ({len(names)} pictures)"
+        title = f"{set_name} ({len(names)} images)"
         lines.append(f"{title:{LONG_LABELS}} runs" + "".join(f"{c:>10}" for c in columns))
         for method in rows:
-            mean = {
-                c: np.mean([run["values"][set_name][c] for run in method["runs"]]) for c in columns
-            }
+            runs = [run["values"][set_name] for run in method["runs"] if set_name in run["values"]]
+            mean = {c: np.mean([values[c] for values in runs]) for c in columns}
             numbers = "".join(f"{mean[c]:>10.4g}" for c in columns)
-            lines.append(
-                f"{method['label'][:LONG_LABELS]:{LONG_LABELS}} {len(method['runs']):4}{numbers}"
-            )
+            lines.append(f"{method['label'][:LONG_LABELS]:{LONG_LABELS}} {len(runs):4}{numbers}")
         true = np.mean(measured["truth"][set_name]["niqe"])
         lines.append(f"{'truth':{LONG_LABELS}}     " + f"NIQE {true:.4g}\n")
     return "\n".join(lines)
@@ -425,7 +453,13 @@ def arguments(text: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     runs = results.ROOT / "runs"
     parser.add_argument("--runs", type=Path, default=runs, help="the folder of trained networks")
-    parser.add_argument("--sets", nargs="+", help="only these test sets, for a first look")
+    parser.add_argument("--sets", nargs="+", help="only these test sets")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="FOLDER",
+        help="measure only these networks of the runs and keep everything else that is stored",
+    )
     parser.add_argument(
         "--output", type=Path, default=results.RESULTS, help="where the result goes"
     )
@@ -433,43 +467,114 @@ def arguments(text: str) -> argparse.Namespace:
 
 
 def evaluate(
-    what: str,
-    sets: dict[str, Callable[[], Pictures]],
-    runs: list[Run],
-    names: tuple[str, ...],
-    crops: tuple[Crop, ...],
+    plan: Plan,
+    runs: Path,
+    output: Path,
     *,
-    data: str,
-    args: argparse.Namespace,
-    sparse: dict[str, int] | None = None,
+    sets: Iterable[str] | None = None,
+    only: Iterable[str] | None = None,
 ) -> dict:
-    """Measure, write ``<what>.json`` and the strips ``<what>_crops_N.webp``, print the table."""
-    if unknown := set(args.sets or ()) - set(sets):
-        raise ValueError(f"--sets: expected some of {', '.join(sets)}; got {', '.join(unknown)}")
-    if args.output == results.RESULTS:
+    """Measure, write ``<what>.json`` and the strips ``<what>_crops_N.webp``, print the table.
+
+    Args:
+        plan: what is measured.
+        runs: the folder of trained networks; finished values are kept there too.
+        output: the folder of the result.
+        sets: only these test sets.
+        only: measure only the networks in these folders of ``runs``, and add them to what
+            ``output`` holds.
+
+    Raises:
+        ValueError: there is no such set, or no such network.
+        FileNotFoundError: data are missing; with ``only``, also the stored result.
+    """
+    if unknown := set(sets or ()) - set(plan.sets):
+        raise ValueError(
+            f"--sets: expected some of {', '.join(plan.sets)}; got {', '.join(sorted(unknown))}"
+        )
+    if output == results.RESULTS:
         results.begin()
-    # Only what is asked for is looked for: not everybody has every set.
-    cases = {name: find() for name, find in sets.items() if not args.sets or name in args.sets}
-    usable, left_out = usable_measures(names)
-    args.output.mkdir(parents=True, exist_ok=True)
+    cases = {name: find() for name, find in plan.sets.items() if not sets or name in sets}
+    usable, left_out = usable_measures(plan.measures)
+    output.mkdir(parents=True, exist_ok=True)
+    found, stored, shown = plan.runs(runs), None, {}
+    if only is not None:
+        found = _chosen(found, set(only))
+        stored = json.loads((output / f"{plan.what}.json").read_text())
+        shown = _stored_crops(stored["results"], output, {run.method for run in found})
 
     def save(number: int, file: bytes) -> str:
-        path = args.output / f"{what}_crops_{number}.webp"
+        path = output / f"{plan.what}_crops_{number}.webp"
         write_atomically(path, file)
         return path.name
 
-    cache = Cache(args.runs / f"{what}.jsonl")
-    measured = measure_all(cases, runs, usable, crops, cache, save, sparse or {})
+    cache = Cache(runs / f"{plan.what}.jsonl")
+    measured = measure_all(plan, cases, found, usable, cache, save, shown)
     measured["left_out"] = left_out
+    started = time.time() - sum(measured["seconds"].values())  # of all repetitions together
+    if stored is not None:
+        measured = added(stored, measured)
     results.write_result(
-        what,
+        plan.what,
         measured,
-        data=data,
+        data=plan.data,
         network="vgg16",
-        started=time.time() - sum(measured["seconds"].values()),  # of all repetitions together
+        started=started,
         seed=0,
         device=DEVICE,
-        folder=args.output,
+        folder=output,
     )
     print(table(measured))
     return measured
+
+
+def _chosen(runs: list[Run], folders: set[str]) -> list[Run]:
+    """Those whose networks are in the folders."""
+    chosen = [run for run in runs if run.file and run.file.parent.name in folders]
+    if missing := folders - {run.file.parent.name for run in chosen}:
+        raise ValueError(
+            f"--only: expected folders of trained networks, got {', '.join(sorted(missing))}"
+        )
+    return chosen
+
+
+def _stored_crops(
+    stored: dict, folder: Path, measured_now: set[str]
+) -> dict[int, dict[str, Image.Image]]:
+    """Of each stored strip's number, its parts by method; those measured now are left out."""
+    strips = {}
+    for entry in stored["crops"]:
+        width = entry["box"][3]
+        with Image.open(folder / entry["file"]) as strip:
+            parts = {
+                method: strip.crop((i * width, 0, (i + 1) * width, strip.height))
+                for i, method in enumerate(entry["methods"])
+                if method not in measured_now
+            }
+        strips[int(Path(entry["file"]).stem.rsplit("_", 1)[1])] = parts
+    return strips
+
+
+def added(stored: dict, new: dict) -> dict:
+    """A stored result's content with the networks of a new one; its provenance is kept.
+
+    Raises:
+        ValueError: the two were measured on different images.
+    """
+    old = stored["results"]
+    for name, images in new["sets"].items():
+        if images != old["sets"].get(name):
+            raise ValueError(f"{name}: expected the images of the stored result, got {images}")
+    methods = {method["name"]: method for method in old["methods"]}
+    for method in new["methods"]:
+        folders = {run["folder"] for run in method["runs"]}
+        earlier = methods.get(method["name"], {}).get("runs", [])
+        kept = [run for run in earlier if run.get("folder") not in folders]
+        runs = sorted([*kept, *method["runs"]], key=lambda run: run["seed"])
+        methods[method["name"]] = method | {"runs": runs}
+    crops = {entry["file"]: entry for entry in [*old["crops"], *new["crops"]]}
+    return old | {
+        "methods": list(methods.values()),
+        "crops": list(crops.values()),
+        "earlier": [*old.get("earlier", []), stored["provenance"]],
+    }

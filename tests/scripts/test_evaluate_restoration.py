@@ -3,6 +3,8 @@
 import argparse
 import json
 import shutil
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,8 +19,8 @@ from dsd_lib.quality.grid import grid_energy
 from dsd_lib.quality.natural_scenes import niqe
 from dsd_lib.restoration import degradations
 from dsd_lib.restoration.networks import XSRResNet, load_network, save_network
+from dsd_lib.restoration.precision import fast_autocast
 
-SCRIPTS = {"sr": evaluate_super_resolution, "deblur": evaluate_deblurring}
 SIDES = (96, 192)  # two blocks of NIQE
 
 
@@ -60,27 +62,29 @@ def data(tmp_path, monkeypatch, pictures):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def little(monkeypatch):
-    """Few measures, nothing downloaded, regions inside the small pictures."""
-
-    def without(_):
-        raise FileNotFoundError("not here")
-
-    monkeypatch.setattr(baselines, "_lpips_network", without)
-    monkeypatch.setattr(evaluate_super_resolution, "MEASURES", ("psnr_y", "lpips", "grid"))
-    monkeypatch.setattr(evaluate_deblurring, "MEASURES", ("psnr_y", "ssim_y"))
-    monkeypatch.setattr(restored, "SLOW", ("grid",))
-    monkeypatch.setattr(evaluate_super_resolution, "SPARSE", {"bsd100": 2})
-    monkeypatch.setattr(evaluate_deblurring, "SYNTHETIC", 2)
-    monkeypatch.setattr(evaluate_deblurring, "KERNELS", 1)
-    monkeypatch.setattr(evaluate_deblurring, "levin_kernels", lambda: [torch.ones(5, 5) / 25])
-    sr = (
-        restored.Crop("set14/baboon", (0, 8, 32, 40)),
-        restored.Crop("bsd100/300", (8, 0, 24, 24)),
-    )
-    monkeypatch.setattr(evaluate_super_resolution, "CROPS", sr)
-    monkeypatch.setattr(evaluate_deblurring, "CROPS", (restored.Crop("levin/200", (4, 4, 16, 16)),))
+# Few measures, and regions inside the small images.
+PLANS = {
+    "sr": replace(
+        evaluate_super_resolution.PLAN,
+        measures=("psnr_y", "grid"),
+        crops=(
+            restored.Crop("set14/baboon", (0, 8, 32, 40)),
+            restored.Crop("bsd100/300", (8, 0, 24, 24)),
+        ),
+        sparse={"bsd100": 2},
+        slow=("grid",),
+    ),
+    "deblur": replace(
+        evaluate_deblurring.PLAN,
+        sets={
+            "synthetic": partial(evaluate_deblurring.synthetic, 2, 1),
+            "levin": partial(evaluate_deblurring.levin, [torch.ones(5, 5) / 25], 2),
+            "gopro": evaluate_deblurring.gopro,
+        },
+        measures=("psnr_y", "ssim_y"),
+        crops=(restored.Crop("levin/200", (4, 4, 16, 16)),),
+    ),
+}
 
 
 def train(folder, task, loss, seed, name="", blocks=5, upsampling="shuffle", **record):
@@ -94,22 +98,19 @@ def train(folder, task, loss, seed, name="", blocks=5, upsampling="shuffle", **r
 
 
 @pytest.fixture
-def measure(tmp_path, monkeypatch):
-    """Run a script; gives the stored results."""
+def measure(tmp_path):
+    """Carry out a plan; gives the stored results."""
 
-    def run(task, *options):
-        runs, output = tmp_path / "runs", tmp_path / "results"
-        folders = ["--runs", str(runs), "--output", str(output)]
-        monkeypatch.setattr("sys.argv", ["x", *folders, *options])
-        SCRIPTS[task].main()
-        what = {"sr": "super_resolution", "deblur": "deblurring"}[task]
-        return json.loads((output / f"{what}.json").read_text())["results"]
+    def run(task, **options):
+        plan, output = PLANS[task], tmp_path / "results"
+        restored.evaluate(plan, tmp_path / "runs", output, **options)
+        return json.loads((output / f"{plan.what}.json").read_text())["results"]
 
     return run
 
 
 def restore(file, given):
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with fast_autocast("cpu"):
         return degradations.to_eight_bits(load_network(file)(given).float())
 
 
@@ -143,7 +144,7 @@ def test_super_resolution(data, tmp_path, measure, capsys):
     assert methods["dsd"]["runs"][1]["record"]["steps"] == 7
     assert methods["bicubic"]["runs"][0]["record"] is None
     assert set(methods["edsr"]["runs"][0]["values"]) == {"set5", "set14"}
-    assert list(found["left_out"]) == ["lpips"]
+    assert found["left_out"] == {}
     values = methods["dsd"]["runs"][1]["values"]["bsd100"]
     assert {k: len(v) for k, v in values.items()} == {"psnr_y": 3, "grid": 2}
     assert found["sparse"] == {"bsd100": {"measures": ["grid"], "pictures": ["100", "300"]}}
@@ -169,7 +170,7 @@ def test_super_resolution(data, tmp_path, measure, capsys):
     np.testing.assert_array_equal(whole[:, 5 * 24 : 6 * 24], shown[8:32, :24])
 
     printed = capsys.readouterr().out
-    assert "set14 (1 pictures)" in printed and "SRGAN, contrast restored" in printed
+    assert "set14 (1 images)" in printed and "SRGAN, contrast restored" in printed
 
 
 def test_networks_that_differ_in_anything_are_methods_of_their_own(tmp_path):
@@ -218,6 +219,41 @@ def test_only_what_is_new_is_measured(data, tmp_path, measure, monkeypatch):
     assert {run for run, _ in used} == {"sr_l1_0"} and len(used) == 5
 
 
+def test_one_network_is_added_to_a_stored_result(data, tmp_path, measure):
+    runs, output = tmp_path / "runs", tmp_path / "results"
+    train(runs, "sr", "l1", 0)
+    train(runs, "sr", "dsd", 0)
+    before = measure("sr")
+    provenance = json.loads((output / "super_resolution.json").read_text())["provenance"]
+    strips = [np.asarray(Image.open(output / crop["file"])) for crop in before["crops"]]
+    shutil.rmtree(runs)  # only a new one is at hand
+    train(runs, "sr", "dsd", 1)
+    train(runs, "sr", "dsd", 0, "sr_dsd_0_new", blocks=1, upsampling="resize")
+    after = measure("sr", only=["sr_dsd_0_new"], sets=["set14"])
+    name = "dsd_1blocks_resize"
+    assert after["methods"][:-1] == before["methods"] and after["methods"][-1]["name"] == name
+    assert list(after["methods"][-1]["runs"][0]["values"]) == ["set14"]
+    for key in ("sets", "truth", "sparse"):
+        assert after[key] == before[key]
+    assert after["earlier"] == [provenance]
+    first, second = after["crops"]
+    assert first["methods"] == [*before["crops"][0]["methods"], name]
+    assert second == before["crops"][1]  # of another set
+    whole = np.asarray(Image.open(output / first["file"]))
+    np.testing.assert_array_equal(whole[:, :-40], strips[0])
+    np.testing.assert_array_equal(Image.open(output / second["file"]), strips[1])
+    # Another seed joins its method, and the same network again takes its own place.
+    for _ in range(2):
+        again = measure("sr", only=["sr_dsd_1"], sets=["set14"])
+        seeds = [(run["seed"], list(run["values"])) for run in by_name(again)["dsd"]["runs"]]
+        assert seeds == [(0, ["set5", "set14", "bsd100"]), (1, ["set14"])]
+    with pytest.raises(ValueError, match="--only: expected folders of trained networks, got x"):
+        measure("sr", only=["x", "sr_dsd_1"])
+    save(dsd.sample_images()["gravel"][..., :96, :192], data / "sr_outputs/HR/new.webp")
+    with pytest.raises(ValueError, match="set14: expected the images of the stored result"):
+        measure("sr", only=["sr_dsd_1"], sets=["set14"])
+
+
 def test_deblurring(data, tmp_path, measure):
     file = train(tmp_path / "runs", "deblur", "l1", 0)
     found = measure("deblur")
@@ -237,8 +273,8 @@ def test_deblurring(data, tmp_path, measure):
         value = methods[name]["runs"][0]["values"]["gopro"]["psnr_y"][0]
         assert value == pytest.approx(baselines.psnr_y(picture, y).item(), rel=1e-4)
 
-    case = evaluate_deblurring.levin()["200"]()
-    again = evaluate_deblurring.levin()["200"]()
+    case = PLANS["deblur"].sets["levin"]()["200"]()
+    again = PLANS["deblur"].sets["levin"]()["200"]()
     assert case.border == 2 and torch.equal(case.given, again.given)
     inside = (..., slice(2, -2), slice(2, -2))
     value = baselines.ssim_y(case.given[inside], case.target[inside]).item()
@@ -247,7 +283,7 @@ def test_deblurring(data, tmp_path, measure):
 
 
 def test_the_slow_measures(pictures):
-    """As the library computes them, though in bfloat16."""
+    """As the library computes them, though perhaps in bfloat16."""
     pytest.importorskip("stlpips_pytorch")
     y = pictures["coffee"][..., :96, :192]
     x = degradations.to_eight_bits(y + 0.05 * torch.randn(y.shape))
@@ -276,7 +312,7 @@ def test_contrast_is_restored_from_what_was_given(data):
     assert (x - case.target).abs().max() < 1 / 255
 
 
-@pytest.mark.parametrize("task", SCRIPTS)
+@pytest.mark.parametrize("task", PLANS)
 def test_missing_data_is_named(task, tmp_path, measure, monkeypatch):
     monkeypatch.delenv("DSD_DATA", raising=False)
     with pytest.raises(FileNotFoundError, match="set the environment variable DSD_DATA"):
@@ -300,18 +336,18 @@ def test_an_output_of_another_size_is_an_error(data, measure):
 
 
 def test_some_sets_for_a_first_look(data, measure):
-    found = measure("sr", "--sets", "set14")
+    found = measure("sr", sets=["set14"])
     assert list(found["sets"]) == list(by_name(found)["bicubic"]["runs"][0]["values"]) == ["set14"]
     assert [crop["picture"] for crop in found["crops"]] == ["set14/baboon"]
     with pytest.raises(ValueError, match="--sets: expected some of set5, set14, bsd100; got set15"):
-        measure("sr", "--sets", "set15")
+        measure("sr", sets=["set15"])
 
 
 def test_who_lacks_a_set_measures_the_others(data, measure):
     for name in ("sr_outputs", "gopro_pairs"):
         shutil.rmtree(data / name)
-    assert list(measure("sr", "--sets", "bsd100")["sets"]) == ["bsd100"]
-    assert list(measure("deblur", "--sets", "synthetic", "levin")["sets"]) == ["synthetic", "levin"]
+    assert list(measure("sr", sets=["bsd100"])["sets"]) == ["bsd100"]
+    assert list(measure("deblur", sets=["synthetic", "levin"])["sets"]) == ["synthetic", "levin"]
     with pytest.raises(FileNotFoundError, match="sr_outputs"):
         measure("sr")
 
