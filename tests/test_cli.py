@@ -565,7 +565,7 @@ def test_no_gradient_and_no_change_of_the_network(here, net):
     assert type(row["dsd"]) is float and x.grad is None
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.cuda
 def test_on_a_gpu(here):
     (there,) = scoring.compare("truth.png", "noise.png", device="cuda")
     (cpu,) = scoring.compare("truth.png", "noise.png", device="cpu")

@@ -146,7 +146,7 @@ def test_it_moves_with_its_network(net):
     assert net.mean.device.type == "cpu"
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.cuda
 def test_on_a_gpu(five):
     metric = DeepSelfDissimilarity(dsd.load_backbone(), LAYERS)
     expected = metric(*five)

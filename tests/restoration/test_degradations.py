@@ -418,7 +418,7 @@ def test_bad_pictures_are_refused(function, bad_picture):
         function(picture)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("degrade", DRAWS.values(), ids=DRAWS)
 def test_a_gpu_sees_the_same(pair, degrade):
     x, _ = pair

@@ -321,7 +321,7 @@ def test_pictures_are_checked(net, batch):
         local(prediction, target)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 @each
 def test_a_gpu_agrees(net, batch, distribution):
     prediction, target = batch

@@ -173,7 +173,7 @@ def test_a_batch_is_each_picture():
         assert torch.equal(y[i : i + 1], restore(x[i : i + 1], "sr", network=net))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.cuda
 @pytest.mark.parametrize("task", TASKS)
 def test_on_a_gpu(task, pictures):
     x = pictures["coffee"][:, :, :70, :90]
