@@ -25,6 +25,7 @@ import dsd_lib as dsd
 from data_scripts.shared.results import RESULTS, begin, rounded, write_result
 from dsd_lib.book import plots
 from dsd_lib.files import data_folder, list_images, write_atomically
+from dsd_lib.quality.agreement import spearman
 
 LAYER, ALPHA = "relu3_1", 4
 BORDER = 3  # positions of the small map that see its padding: the reach of 10 px at a stride of 4
@@ -110,20 +111,6 @@ def balance(gram: np.ndarray, gram_small: np.ndarray) -> np.ndarray:
     array([0.5])
     """
     return (gram - gram_small) / (gram + gram_small)
-
-
-def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Rank correlation of two rows of numbers; equal numbers share their mean rank.
-
-    >>> round(spearman(np.array([1, 2, 3, 3]), np.array([1, 5, 20, 20])), 6)
-    1.0
-    """
-    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
-
-
-def _ranks(a: np.ndarray) -> np.ndarray:
-    _, inverse, counts = np.unique(a, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> list[float]:

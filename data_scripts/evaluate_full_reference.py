@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 from tqdm import tqdm
 
@@ -32,6 +31,7 @@ from dsd_lib import losses
 from dsd_lib.files import data_folder, write_atomically
 from dsd_lib.gram import window_grams
 from dsd_lib.quality import agreement, baselines, measures, rated_sets, rivals
+from dsd_lib.quality.agreement import spearman
 from dsd_lib.quality.rated_sets import RatedSet
 
 LAYERS = ("relu2_1", "relu3_1", "relu4_1", "relu5_1")  # Table 1
@@ -397,11 +397,6 @@ def srocc_differences(rated_set: RatedSet, values: dict, draws: int) -> dict:
         for n in WINDOWS
         for layer in LOCAL_LAYERS
     }
-
-
-def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation; NaN where one of the two is constant, as a draw can be."""
-    return float(stats.spearmanr(x, y).statistic) if np.ptp(x) > 0 and np.ptp(y) > 0 else np.nan
 
 
 def rounded(estimate: agreement.Estimate) -> list[float | None]:

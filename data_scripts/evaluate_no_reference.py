@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -32,6 +31,7 @@ from dsd_lib.files import data_folder
 from dsd_lib.gram import feature_grams
 from dsd_lib.no_reference import PSI_LAYERS
 from dsd_lib.quality import agreement, natural_scenes, rated_sets
+from dsd_lib.quality.agreement import pearson, spearman
 from dsd_lib.quality.rated_sets import RatedImage, RatedSet
 
 ALPHAS = (2, 4)
@@ -155,16 +155,6 @@ def measures(
     for name in ("niqe", "brisque"):
         found[name] = {p: v[name][0] for p, v in values.items()}
     return found
-
-
-def pearson(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's correlation; NaN where one of the two is constant, as a bootstrap draw can be."""
-    return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) > 0 and np.ptp(y) > 0 else float("nan")
-
-
-def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation; NaN as :func:`pearson`."""
-    return pearson(stats.rankdata(x), stats.rankdata(y))
 
 
 def with_scores(

@@ -234,7 +234,7 @@ def srocc(values: ArrayLike, scores: ArrayLike, *, same_direction: bool) -> floa
     >>> srocc([1, 2, 3, 4], [90, 80, 70, 60], same_direction=False)
     1.0
     """
-    return float(stats.spearmanr(*_oriented(values, scores, same_direction)).statistic)
+    return spearman(*_oriented(values, scores, same_direction))
 
 
 def krocc(values: ArrayLike, scores: ArrayLike, *, same_direction: bool) -> float:
@@ -243,7 +243,41 @@ def krocc(values: ArrayLike, scores: ArrayLike, *, same_direction: bool) -> floa
     >>> round(krocc([1, 2, 3, 4], [1, 2, 4, 3], same_direction=True), 4)
     0.6667
     """
-    return float(stats.kendalltau(*_oriented(values, scores, same_direction)).statistic)
+    return kendall(*_oriented(values, scores, same_direction))
+
+
+def pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's correlation; NaN where one of the two is constant, as a bootstrap draw can be.
+
+    >>> round(pearson(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0])), 6)
+    1.0
+    """
+    # Without their means, numbers that differ little lose no digits.
+    return _unless_constant(stats.pearsonr, x - x.mean(), y - y.mean())
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's rank correlation; NaN where one of the two is constant.
+
+    >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 8.0, 27.0]))
+    1.0
+    """
+    return _unless_constant(stats.spearmanr, x, y)
+
+
+def kendall(x: np.ndarray, y: np.ndarray) -> float:
+    """Kendall's rank correlation τ_b; NaN where one of the two is constant.
+
+    >>> round(kendall(np.array([1, 2, 3, 4]), np.array([1, 2, 4, 3])), 4)
+    0.6667
+    """
+    return _unless_constant(stats.kendalltau, x, y)
+
+
+def _unless_constant(correlation: Callable, x: np.ndarray, y: np.ndarray) -> float:
+    if not (np.ptp(x) > 0 and np.ptp(y) > 0):
+        return float("nan")
+    return float(correlation(x, y).statistic)
 
 
 def fit_logistic(values: ArrayLike, scores: ArrayLike) -> np.ndarray | None:
@@ -325,16 +359,13 @@ def agreement_with_scores(
     members = _members(references, len(x))
     counts = draw_references(len(members), draws, seed)
     beta = fit_logistic(x, y)
-    plccs = np.array([_refit_plcc(x, y, beta, _take(members, row)) for row in counts])
-    return {
-        "plcc": _estimate(_plcc(x, y, beta), plccs),
-        "srocc": _estimate(
-            float(stats.spearmanr(x, y).statistic), _weighted_spearman(x, y, members, counts)
-        ),
-        "krocc": _estimate(
-            float(stats.kendalltau(x, y).statistic), _weighted_kendall(x, y, members, counts)
-        ),
+    draws_of_rows = [_take(members, row) for row in counts]
+    found = {
+        "plcc": _estimate(_plcc(x, y, beta), [_refit_plcc(x, y, beta, i) for i in draws_of_rows])
     }
+    for name, correlation in (("srocc", spearman), ("krocc", kendall)):
+        found[name] = _estimate(correlation(x, y), [correlation(x[i], y[i]) for i in draws_of_rows])
+    return found
 
 
 def agreement_with_preferences(
@@ -388,15 +419,15 @@ def agreement_with_preferences(
     both = (np.concatenate([d, -d]), np.concatenate([p, 1 - p]))
     twice = [np.concatenate([m, m + len(d)]) for m in members]
     found = {
-        "pearson": _estimate(_pearson(d, p), _weighted_pearson(d, p, members, counts)),
-        "pearson_both_orders": _estimate(_pearson(*both), _weighted_pearson(*both, twice, counts)),
+        "pearson": _estimate(pearson(d, p), _weighted_pearson(d, p, members, counts)),
+        "pearson_both_orders": _estimate(pearson(*both), _weighted_pearson(*both, twice, counts)),
     }
     for name, b in (("spread", unit), ("given", bandwidth)):
         if b is not None:
             q = predicted_preference(d, b)
             draws_of_b = _weighted_pearson(q, p, members, counts)
-            found[f"logistic_{name}"] = _estimate(_pearson(q, p), draws_of_b)
-    found["logistic_fitted"] = _estimate(_pearson(predicted_preference(d, best), p), fitted)
+            found[f"logistic_{name}"] = _estimate(pearson(q, p), draws_of_b)
+    found["logistic_fitted"] = _estimate(pearson(predicted_preference(d, best), p), fitted)
     return found
 
 
@@ -433,7 +464,7 @@ def pearson_difference(
     members = _members(references, len(d))
     counts = draw_references(len(members), draws, seed)
     first, second = (_weighted_pearson(v, p, members, counts) for v in (d, e))
-    return _estimate(_pearson(d, p) - _pearson(e, p), first - second)
+    return _estimate(pearson(d, p) - pearson(e, p), first - second)
 
 
 def bootstrap(
@@ -525,19 +556,13 @@ def _take(members: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
     return np.repeat(np.concatenate(members), times)
 
 
-def _estimate(value: float, draws: np.ndarray) -> Estimate:
+def _estimate(value: float, draws: ArrayLike) -> Estimate:
+    draws = np.asarray(draws)
     draws = draws[np.isfinite(draws)]  # a draw can hold one reference only, and be constant
     if not len(draws):
         return Estimate(value, float("nan"), float("nan"))
     low, high = np.percentile(draws, (2.5, 97.5))
     return Estimate(float(value), float(low), float(high))
-
-
-def _pearson(x: np.ndarray, y: np.ndarray) -> float:
-    if not (np.ptp(x) > 0 and np.ptp(y) > 0):
-        return float("nan")
-    # Without their means, numbers that differ little lose no digits.
-    return float(stats.pearsonr(x - x.mean(), y - y.mean()).statistic)
 
 
 def _fit(x: np.ndarray, y: np.ndarray, start: np.ndarray) -> np.ndarray | None:
@@ -564,14 +589,14 @@ def _fit(x: np.ndarray, y: np.ndarray, start: np.ndarray) -> np.ndarray | None:
 
 
 def _plcc(x: np.ndarray, y: np.ndarray, beta: np.ndarray | None) -> float:
-    line = _pearson(x, y)
+    line = pearson(x, y)
     if beta is None:
         return line
     fitted = logistic(x, beta)
     if not np.ptp(fitted) > 1e-9 * np.ptp(y):
         return line
     # A logistic that falls fits as well as one that rises; the sign must not get lost.
-    curve = _pearson(fitted, y) * np.sign(beta[0] - beta[1])
+    curve = pearson(fitted, y) * np.sign(beta[0] - beta[1])
     return float(curve if abs(curve) > abs(line) else line)
 
 
@@ -604,53 +629,3 @@ def _weighted_pearson(
     with np.errstate(divide="ignore", invalid="ignore"):
         r = (n * sxy - sx * sy) / np.sqrt(vx * vy)
     return np.where((vx > 1e-9 * n**2) & (vy > 1e-9 * n**2), np.clip(r, -1, 1), np.nan)
-
-
-def _weighted_spearman(
-    x: np.ndarray, y: np.ndarray, members: list[np.ndarray], counts: np.ndarray
-) -> np.ndarray:
-    """Spearman's ρ in each draw, ``(draws,)``: ranks among the drawn images, ties averaged."""
-    of = np.empty(len(x), dtype=int)
-    for group, m in enumerate(members):
-        of[m] = group
-    found = []
-    for part in np.array_split(counts, max(1, counts.shape[0] * len(x) // 10**6)):
-        w = part[:, of].astype(float)  # how often each image is in each draw
-        rx, ry = (_weighted_ranks(v, w) for v in (x, y))
-        n = w.sum(axis=1, keepdims=True)
-        rx, ry = (r - (w * r).sum(axis=1, keepdims=True) / n for r in (rx, ry))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found.append(
-                (w * rx * ry).sum(axis=1)
-                / np.sqrt((w * rx**2).sum(axis=1) * (w * ry**2).sum(axis=1))
-            )
-    return np.concatenate(found)
-
-
-def _weighted_ranks(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Average ranks of ``x`` when entry i is there ``w[:, i]`` times: ``(draws, n)``."""
-    _, where = np.unique(x, return_inverse=True)
-    at = np.zeros((w.shape[0], where.max() + 1))
-    for column, value in zip(w.T, where, strict=True):
-        at[:, value] += column
-    below = np.cumsum(at, axis=1) - at
-    return (below + (at + 1) / 2)[:, where]
-
-
-def _weighted_kendall(
-    x: np.ndarray, y: np.ndarray, members: list[np.ndarray], counts: np.ndarray
-) -> np.ndarray:
-    """Kendall's τ_b in each draw, ``(draws,)``, from concordant minus discordant pairs between
-    every two references: an image drawn twice makes a pair that is tied in both.
-    """
-    k = len(members)
-    both, in_x, in_y = (np.zeros((k, k)) for _ in range(3))
-    for r in range(k):
-        for s in range(r, k):
-            sx, sy = (np.sign(v[members[r]][:, None] - v[members[s]]) for v in (x, y))
-            for total, signs in ((both, sx * sy), (in_x, sx**2), (in_y, sy**2)):
-                total[r, s] = total[s, r] = signs.sum()
-    c = counts.astype(float)
-    concordance, untied_x, untied_y = (((c @ m) * c).sum(axis=1) for m in (both, in_x, in_y))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return concordance / np.sqrt(untied_x * untied_y)

@@ -42,7 +42,7 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
         ``(N,)``; higher is more alike, infinite for equal images.
 
     Raises:
-        TypeError, ValueError: ``x`` and ``y`` are no such batches.
+        TypeError, ValueError: ``x`` or ``y`` is not a valid image batch, or they differ in shape.
 
     Source: chapter 5 of the book.
 
@@ -142,13 +142,16 @@ def lpips(x: Tensor, y: Tensor) -> Tensor:
         ``(N,)``, 0 or more; lower is more alike.
 
     Raises:
-        FileNotFoundError: the trunk cannot be had; the text says where to put the file.
-        TypeError, ValueError: ``x`` and ``y`` are no such batches.
+        FileNotFoundError: the trunk is not available; the text says where to put the file.
+        TypeError, ValueError: ``x`` or ``y`` is not a valid image batch, or they differ in shape.
 
     Source: Table 1; chapter 5 of the book.
     """
     _check(x, y, min_side=64, why="; AlexNet needs them")
-    return _lpips_network(x.device)(2 * x - 1, 2 * y - 1).reshape(-1)
+    metric = _lpips_metric(x.device)
+    value = metric(x, y).reshape(-1)
+    metric.reset()  # a torchmetrics metric keeps what it has seen
+    return value
 
 
 def shift_tolerant_lpips(x: Tensor, y: Tensor) -> Tensor:
@@ -163,7 +166,7 @@ def shift_tolerant_lpips(x: Tensor, y: Tensor) -> Tensor:
     Raises:
         ImportError: the package is not installed.
         ValueError: its file is damaged.
-        TypeError, ValueError: ``x`` and ``y`` are no such batches.
+        TypeError, ValueError: ``x`` or ``y`` is not a valid image batch, or they differ in shape.
 
     Source: chapter 5 of the book.
     """
@@ -202,14 +205,15 @@ def _ssim(x: Tensor, y: Tensor, zero_padding: bool) -> Tensor:
 
 
 @lru_cache(maxsize=2)
-def _lpips_network(device: torch.device) -> nn.Module:
+def _lpips_metric(device: torch.device) -> nn.Module:
     try:
-        from torchmetrics.functional.image.lpips import _NoTrainLpips
+        from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-        return _NoTrainLpips(net="alex").to(device)
+        metric = LearnedPerceptualImagePatchSimilarity("alex", reduction="none", normalize=True)
+        return metric.to(device)
     except Exception as error:  # no torchvision, no network, a wrong hash: the file is what matters
         raise FileNotFoundError(
-            f"LPIPS needs torchvision's AlexNet, which could not be had ({error}). Put "
+            f"LPIPS needs torchvision's AlexNet, which is not available ({error}). Put "
             f"alexnet-owt-7be5be79.pth in {torch.hub.get_dir()}/checkpoints, or use "
             "shift_tolerant_lpips, whose package carries its weights."
         ) from error

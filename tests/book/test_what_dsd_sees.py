@@ -14,6 +14,7 @@ from data_scripts import dsd_extremes, fingerprint
 from data_scripts.shared.results import RESULTS
 from dsd_lib.book.plots import load_result
 from dsd_lib.files import data_folder, list_images
+from dsd_lib.quality import agreement
 
 needs_data = pytest.mark.skipif(
     "DSD_DATA" not in os.environ, reason="DSD_DATA is not set: no photos"
@@ -71,10 +72,10 @@ def test_luma_has_gradients_and_type() -> None:
 
 def test_spearman_of_ranks_with_ties() -> None:
     a = np.array([1.0, 2, 2, 3])
-    assert dsd_extremes.spearman(a, np.exp(a)) == pytest.approx(1)
-    assert dsd_extremes.spearman(a, -a) == pytest.approx(-1)
+    assert agreement.spearman(a, np.exp(a)) == pytest.approx(1)
+    assert agreement.spearman(a, -a) == pytest.approx(-1)
     # ranks 1, 2.5, 2.5, 4 and 1, 3, 2, 4, by hand
-    assert dsd_extremes.spearman(a, np.array([1.0, 3, 2, 4])) == pytest.approx(0.9486833)
+    assert agreement.spearman(a, np.array([1.0, 3, 2, 4])) == pytest.approx(0.9486833)
     rho, low, high = dsd_extremes.correlation(np.arange(40.0), np.arange(40.0) ** 2)
     assert rho == low == high == 1
 

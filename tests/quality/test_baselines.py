@@ -16,6 +16,7 @@ from dsd_lib.quality.baselines import luma
 from dsd_lib.quality.measures import MEASURES
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "official.json").read_text())
+LPIPS_CLASS = "torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity"
 OFFLINE = ["psnr", "psnr_y", "ssim", "ssim_y", "ms_ssim"]
 SMALLEST = {"psnr": 1, "psnr_y": 1, "ssim": 1, "ssim_y": 11, "ms_ssim": 176}
 
@@ -172,28 +173,45 @@ class TestLPIPS:
         def no_network(*_, **__):
             raise OSError("Name or service not known")
 
-        baselines._lpips_network.cache_clear()
-        monkeypatch.setattr("torchmetrics.functional.image.lpips._NoTrainLpips", no_network)
+        baselines._lpips_metric.cache_clear()
+        monkeypatch.setattr(LPIPS_CLASS, no_network)
         x = torch.rand(1, 3, 64, 64)
         with pytest.raises(FileNotFoundError, match=r"not known.*Put alexnet-owt-7be5be79\.pth in"):
             baselines.lpips(x, x)
 
-    @pytest.mark.parametrize(
-        ("function", "network"),
-        [("lpips", "_lpips_network"), ("shift_tolerant_lpips", "_shift_tolerant_network")],
-    )
-    def test_the_network_sees_minus_one_to_one(self, monkeypatch, function, network):
+    def test_torchmetrics_class_sees_images_in_0_to_1_and_keeps_nothing(self, monkeypatch):
+        class Fake(torch.nn.Module):
+            def __init__(self, net_type, reduction, normalize):
+                super().__init__()
+                assert (net_type, reduction, normalize) == ("alex", "none", True)
+                self.seen = []
+
+            def forward(self, x, y):
+                self.seen.append((x, y))
+                return (x - y).abs().amax(dim=(1, 2, 3))
+
+            def reset(self):
+                self.seen.clear()
+
+        monkeypatch.setattr(LPIPS_CLASS, Fake)
+        baselines._lpips_metric.cache_clear()
+        x = torch.zeros(2, 3, 64, 64)
+        x[0, :, 0, 0] = 1
+        assert baselines.lpips(x, torch.zeros_like(x)).tolist() == [1, 0]
+        assert baselines._lpips_metric(x.device).seen == []
+        baselines._lpips_metric.cache_clear()
+
+    def test_the_shift_tolerant_network_sees_minus_one_to_one(self, monkeypatch):
         seen = []
 
         def fake(x, y):
             seen.extend([x, y])
             return torch.arange(2.0).view(2, 1, 1, 1)
 
-        monkeypatch.setattr(baselines, network, lambda device: fake)
+        monkeypatch.setattr(baselines, "_shift_tolerant_network", lambda device: fake)
         x = torch.zeros(2, 3, 64, 64)
         x[:, :, 0, 0] = 1
-        values = getattr(baselines, function)(x, 1 - x)
-        assert values.tolist() == [0, 1]
+        assert baselines.shift_tolerant_lpips(x, 1 - x).tolist() == [0, 1]
         for z in seen:
             assert (z.min().item(), z.max().item()) == (-1, 1)
 

@@ -18,7 +18,7 @@ from data_scripts.shared.results import RESULTS
 from dsd_lib.book.plots import load_result
 from dsd_lib.files import data_folder
 from dsd_lib.no_reference import PSI_LAYERS, NoReferenceDSD, Psi
-from dsd_lib.quality import rated_sets
+from dsd_lib.quality import agreement, rated_sets
 from dsd_lib.quality.natural_scenes import brisque, niqe
 from dsd_lib.quality.rated_sets import RatedImage, RatedPair, RatedSet
 
@@ -219,8 +219,10 @@ def test_finished_images_are_not_measured_again(tmp_path):
 
 def test_correlations_of_constants_are_undefined():
     x = np.array([1.0, 2.0, 2.0, 4.0])
-    assert np.isnan(script.pearson(x, np.ones(4))) and np.isnan(script.spearman(np.ones(4), x))
-    assert script.spearman(x, x**3) == pytest.approx(1)
+    assert np.isnan(agreement.pearson(x, np.ones(4))) and np.isnan(
+        agreement.spearman(np.ones(4), x)
+    )
+    assert agreement.spearman(x, x**3) == pytest.approx(1)
 
 
 # The stored results
@@ -247,8 +249,8 @@ def test_stored_agreement_follows_from_the_stored_values(stored):
     for measure, column in results["pictures"]["values"].items():
         entry = results["measures"][measure]["all"]
         x = np.array(column)
-        assert entry["srocc"][0] == pytest.approx(sign * script.spearman(x, score), abs=2e-3)
-        assert entry["pearson"][0] == pytest.approx(sign * script.pearson(x, score), abs=2e-3)
+        assert entry["srocc"][0] == pytest.approx(sign * agreement.spearman(x, score), abs=2e-3)
+        assert entry["pearson"][0] == pytest.approx(sign * agreement.pearson(x, score), abs=2e-3)
         for value, low, high in entry.values():
             assert -1 <= low <= high <= 1 and low - 0.1 <= value <= high + 0.1
 
