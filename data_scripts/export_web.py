@@ -278,8 +278,10 @@ def dsd_difference(model: bytes) -> float:
     def grams(x: Tensor) -> list[np.ndarray]:
         height, width = x.shape[2:]
         sums = run(ready, image=x, crop=np.array([0, 0, height, width], np.int64))
+        strides = [net.stride(layer) for layer in LAYERS]
         return [
-            s / (len(s) * net.positions(x, layer)) for s, layer in zip(sums, LAYERS, strict=True)
+            s / (len(s) * (height // stride) * (width // stride))
+            for s, stride in zip(sums, strides, strict=True)
         ]
 
     for x, alpha in itertools.product(odd_images(), (2, 4)):

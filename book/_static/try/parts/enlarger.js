@@ -32,7 +32,7 @@ DSDTry.part("enlarger", function (use) {
     });
     function tell() {
       const t = Number(range.value);
-      const text = t === 0 ? "L1: faithful" : t === 1 ? "DSD: natural" : `${100 * t} % DSD`;
+      const text = t === 0 ? "L1: faithful" : t === 1 ? "DSD: natural" : `${100 * t}% DSD`;
       output.textContent = text;
       range.setAttribute("aria-valuetext", text);
     }

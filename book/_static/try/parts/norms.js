@@ -65,7 +65,7 @@ DSDTry.part("norms", function (use) {
         { class: "dsd-try-key" },
         key("bar", "this image"),
         key("before", "without the sliders"),
-        key("usual", "90 % of the photos"),
+        key("usual", "90% of the photos"),
         key("median", "their median"),
         key("expected", "what ψ expects"),
       ),

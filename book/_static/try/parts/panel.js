@@ -155,7 +155,7 @@ DSDTry.part("panel", function (use) {
       made.matrices?.show(found.grams, state.before.grams);
       const rank = descriptor.percentile(found.measured[2].relu3_1, reference.norms[2][3]);
       words.textContent +=
-        ` More self-dissimilar at relu3_1 (α = 2) than ${Math.round(rank)} % of ` +
+        ` More self-dissimilar at relu3_1 (α = 2) than ${Math.round(rank)}% of ` +
         `${reference.photos} photos.`;
       panel.dispatchEvent(new CustomEvent("dsd-try-measured", { detail: { ...found, state } }));
     }

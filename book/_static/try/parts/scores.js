@@ -44,7 +44,7 @@ DSDTry.part("scores", function (use) {
       const rank = Math.round(descriptor.percentile(found, reference.naturalness[asked]));
       score.replaceChildren(
         number(found),
-        el("small", {}, `above ${rank} % of ${reference.unseen} clean photos`),
+        el("small", {}, `above ${rank}% of ${reference.unseen} clean photos`),
       );
     }
 

@@ -26,7 +26,7 @@ DSDTry.part("wiper", function (use) {
       first.style.clipPath = `inset(0 ${100 - share}% 0 0)`;
       line.style.left = `${share}%`;
       const [a, b] = names.map((name) => name.textContent);
-      range.setAttribute("aria-valuetext", `${share} % ${a}, ${100 - share} % ${b}`);
+      range.setAttribute("aria-valuetext", `${share}% ${a}, ${100 - share}% ${b}`);
     }
 
     function follow(event) {
