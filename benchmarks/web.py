@@ -127,9 +127,8 @@ def main() -> None:
                 print(f"{text:>10}  {f'PyTorch, threads: {count}':30}{'':9}{seconds:9.2f}{1:9.1f}")
                 threads, first, later, used = in_browser(f"{site}/{kind}", size, arguments.repeats)
                 where = f"Chromium, threads: {threads}"
-                print(
-                    f"{text:>10}  {where:30}{first:9.2f}{later:9.2f}{later / seconds:9.1f}{used:7.0f}"
-                )
+                ratio = later / seconds
+                print(f"{text:>10}  {where:30}{first:9.2f}{later:9.2f}{ratio:9.1f}{used:7.0f}")
         server.shutdown()
 
 
