@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 import dsd_lib as dsd
 from data_scripts.shared.results import RESULTS, begin, rounded, write_result
+from dsd_lib.descriptor import matrix_norms, self_dissimilarity
 from dsd_lib.files import data_folder, list_images
 
 LAYERS = ("relu1_2", "relu2_1", "relu2_2", "relu3_1")
@@ -88,10 +89,11 @@ def norms(x: Tensor, net: dsd.Backbone) -> Norms:
     sizes = (x, *(dsd.imresize(x, scale=1 / alpha) for alpha in ALPHAS))
     full, *small = (net(z, LAYERS, check_range=False) for z in sizes)
     grams = {k: dsd.gram_matrix(f) for k, f in full.items()}
-    return {
-        str(alpha): [(grams[k] - dsd.gram_matrix(f[k])).abs().mean().item() for k in LAYERS]
-        for alpha, f in zip(ALPHAS, small, strict=True)
-    }
+    result = {}
+    for alpha, maps in zip(ALPHAS, small, strict=True):
+        coarse = {k: dsd.gram_matrix(f) for k, f in maps.items()}
+        result[str(alpha)] = matrix_norms(self_dissimilarity(grams, coarse))[0].tolist()
+    return result
 
 
 def spread(values: np.ndarray) -> dict[str, float]:

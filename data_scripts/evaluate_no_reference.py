@@ -27,6 +27,7 @@ import dsd_lib as dsd
 from data_scripts import psi_predictors
 from data_scripts.evaluate_full_reference import Cache, rounded
 from data_scripts.shared import results
+from dsd_lib.descriptor import matrix_norms, self_dissimilarity
 from dsd_lib.files import data_folder
 from dsd_lib.gram import feature_grams
 from dsd_lib.no_reference import PSI_LAYERS
@@ -63,7 +64,7 @@ def raw_values(x: Tensor, net: dsd.Backbone) -> Values:
     for alpha in ALPHAS:
         small = dsd.imresize(x, scale=1 / alpha)
         coarse = feature_grams(small, net, PSI_LAYERS)
-        values[f"norms{alpha}"] = [float((fine[k] - coarse[k]).abs().mean()) for k in PSI_LAYERS]
+        values[f"norms{alpha}"] = matrix_norms(self_dissimilarity(fine, coarse))[0].tolist()
         values[f"known{alpha}"] = psi_predictors.statistics(small, net)[0].tolist()
     values["niqe"] = natural_scenes.niqe(x).tolist()
     values["brisque"] = natural_scenes.brisque(x).tolist()

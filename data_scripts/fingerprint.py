@@ -21,7 +21,7 @@ from torch import Tensor
 import dsd_lib as dsd
 from data_scripts.dsd_extremes import looks, luma, smoothed
 from data_scripts.shared.results import RESULTS, begin, rounded, write_result
-from dsd_lib.descriptor import DEFAULT_LAYERS
+from dsd_lib.descriptor import DEFAULT_LAYERS, self_dissimilarity
 from dsd_lib.files import write_atomically
 
 SIDE, SHOWN = 192, 128
@@ -68,7 +68,11 @@ def fingerprints(grams: list[dict[str, Tensor]]) -> dict[str, list[Tensor]]:
     """
     fine, half, quarter = grams
     return {
-        "dsd": [a[k] - b[k] for a, b in ((fine, half), (half, quarter)) for k in a],
+        "dsd": [
+            matrix
+            for pair in ((fine, half), (half, quarter))
+            for matrix in self_dissimilarity(*pair).values()
+        ],
         "style": [level[k] for level in grams for k in level],
     }
 

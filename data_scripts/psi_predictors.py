@@ -20,7 +20,9 @@ from torch import Tensor, nn
 import dsd_lib as dsd
 from data_scripts.shared import results
 from data_scripts.train_psi import CROP, HOLD_OUT, PRESETS, load_pool, run_folder, training_pictures
+from dsd_lib.descriptor import matrix_norms, self_dissimilarity
 from dsd_lib.files import data_folder, list_images
+from dsd_lib.gram import feature_grams
 from dsd_lib.no_reference import PSI_LAYERS, load_psi
 
 RESULT = "psi_predictors_bsd100"
@@ -33,13 +35,13 @@ def statistics(small: Tensor, net: dsd.Backbone) -> Tensor:
     ‖DSD₂‖₁ at the four layers, the mean absolute Gram entry at the four layers, the contrast
     (standard deviation of the pixel values).
     """
-    matrices = [
-        {k: dsd.gram_matrix(f) for k, f in net(x, PSI_LAYERS, check_range=False).items()}
-        for x in (small, dsd.imresize(small, scale=0.5))
-    ]
-    norms = [(matrices[0][k] - matrices[1][k]).abs().mean(dim=(1, 2)) for k in PSI_LAYERS]
-    grams = [matrices[0][k].abs().mean(dim=(1, 2)) for k in PSI_LAYERS]
-    return torch.stack([*norms, *grams, small.std(dim=(1, 2, 3))], dim=1)
+    fine, coarse = (
+        feature_grams(x, net, PSI_LAYERS) for x in (small, dsd.imresize(small, scale=0.5))
+    )
+    contrast = small.std(dim=(1, 2, 3))[:, None]  # (N, 1)
+    return torch.cat(
+        [matrix_norms(self_dissimilarity(fine, coarse)), matrix_norms(fine), contrast], dim=1
+    )
 
 
 def design(kind: str, layer: int, known: Tensor) -> Tensor:

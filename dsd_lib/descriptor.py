@@ -104,13 +104,13 @@ def dsd_norm(
     tensor([[0.0336, 0.0523]])
     """
     matrices = dsd(x, net, layers, alpha, windows=windows, tile=tile, check_range=check_range)
-    return norms(matrices)
+    return matrix_norms(matrices)
 
 
-def norms(matrices: Grams) -> Tensor:
+def matrix_norms(matrices: Grams) -> Tensor:
     """``‖·‖₁`` of each layer's matrices, the mean absolute entry: ``(N, len(matrices))``.
 
-    >>> norms({"relu1_1": torch.tensor([[[1.0, -3.0], [0.0, 0.0]]])})
+    >>> matrix_norms({"relu1_1": torch.tensor([[[1.0, -3.0], [0.0, 0.0]]])})
     tensor([[1.]])
     """
     return torch.stack([m.abs().flatten(1).mean(dim=1) for m in matrices.values()], dim=1)

@@ -1,4 +1,4 @@
-"""Pictures in and out, as float tensors ``(N, 3, H, W)`` in [0, 1], and the checks of them."""
+"""Images in and out, as float tensors ``(N, 3, H, W)`` in [0, 1]."""
 
 from collections.abc import Callable
 from importlib import resources
@@ -17,14 +17,14 @@ MAX_PIXELS = 80_000_000  # what load_image decodes at most unless told otherwise
 
 
 def image_from_array(array: np.ndarray) -> Tensor:
-    """A picture held in a NumPy array, as a tensor ``(1, 3, H, W)`` in [0, 1].
+    """An image held in a NumPy array, as a tensor ``(1, 3, H, W)`` in [0, 1].
 
     Args:
         array: ``(H, W)`` gray or ``(H, W, 3)`` RGB; 8-bit or 16-bit unsigned integers, which are
             divided by 255 or 65535, or floats already in [0, 1].
 
     Raises:
-        TypeError: not an array, or another type of number.
+        TypeError: not an array, or of another number type.
         ValueError: another shape, or floats outside [0, 1].
 
     >>> image_from_array(np.full((2, 4), 51, dtype=np.uint8))[0, :, 0, 0]
@@ -50,7 +50,7 @@ def image_from_array(array: np.ndarray) -> Tensor:
 
 
 def to_array(x: Tensor) -> np.ndarray:
-    """The first picture of a batch as an ``(H, W, 3)`` uint8 array, clamped and rounded.
+    """The first image of a batch as an ``(H, W, 3)`` uint8 array, clamped and rounded.
 
     >>> to_array(torch.full((1, 3, 2, 2), 0.5)).shape
     (2, 2, 3)
@@ -60,83 +60,82 @@ def to_array(x: Tensor) -> np.ndarray:
 
 
 def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """Read a picture file (PNG, JPEG, WebP, TIFF, …) as a tensor ``(1, 3, H, W)`` in [0, 1].
+    """Read an image file (PNG, JPEG, WebP, TIFF, …) as a tensor ``(1, 3, H, W)`` in [0, 1].
 
-    The orientation stored by a camera is applied. Gray and palette pictures become RGB, 16-bit gray
-    keeps its precision, a transparent picture is laid on white. Color profiles are not applied.
+    The orientation stored by a camera is applied. Gray and palette images become RGB, 16-bit gray
+    keeps its precision, and a transparent image is laid on white. Color profiles are not applied.
 
     Args:
         path: the file.
-        max_pixels: a picture whose header promises more is refused before it is decoded. Above 178
+        max_pixels: an image whose header promises more is refused before it is decoded. Above 178
             megapixels Pillow refuses as well, until its ``Image.MAX_IMAGE_PIXELS`` is raised.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds no picture, a damaged one, one of 32 bits a channel, or one over
+        ValueError: it is not an image file, is damaged, has 32 bits a channel, or more than
             ``max_pixels``.
 
-    >>> load_image("no-such-picture.png")
+    >>> load_image("no-such-image.png")
     Traceback (most recent call last):
     ...
-    FileNotFoundError: no picture at no-such-picture.png
+    FileNotFoundError: no image at no-such-image.png
     """
-    return open_picture(path, lambda picture: image_from_array(_decode(picture)), max_pixels)
+    return open_image(path, lambda image: image_from_array(_decode(image)), max_pixels)
 
 
-def open_picture(
+def open_image(
     path: str | Path, decode: Callable[[Image.Image], Decoded], max_pixels: int = MAX_PIXELS
 ) -> Decoded:
-    """What ``decode`` makes of a picture file that Pillow has opened; errors of :func:`load_image`.
+    """What ``decode`` makes of an image file that Pillow has opened; errors of :func:`load_image`.
 
     >>> from importlib.resources import files
-    >>> open_picture(str(files("dsd_lib") / "pictures" / "cat.webp"), lambda picture: picture.size)
+    >>> open_image(str(files("dsd_lib") / "pictures" / "cat.webp"), lambda image: image.size)
     (384, 256)
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no picture at {path}")
+        raise FileNotFoundError(f"no image at {path}")
     try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-            if picture.mode in ("I", "F"):  # Pillow would clip these at 255 without a word
+        with Image.open(path) as image:
+            width, height = image.size
+            if image.mode in ("I", "F"):  # Pillow would clip these at 255 without a word
                 raise ValueError(
-                    f"expected 8 or 16 bits a channel, got 32 (Pillow's mode {picture.mode})"
+                    f"expected 8 or 16 bits a channel, got 32 (Pillow's mode {image.mode})"
                 )
             if width * height <= max_pixels:
-                return decode(picture)
+                return decode(image)
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path}: expected a picture file, got another kind") from error
+        raise ValueError(f"{path}: expected an image file, got another kind") from error
     except Exception as error:  # Pillow raises a dozen types on truncated or broken data
-        raise ValueError(f"{path}: the picture cannot be read: {error}") from error
+        raise ValueError(f"{path}: the image cannot be read: {error}") from error
     raise ValueError(
         f"{path}: expected at most max_pixels={max_pixels}, got {width} x {height} pixels"
     )
 
 
-def _decode(picture: Image.Image) -> np.ndarray:
-    """``(H, W)`` or ``(H, W, 3)``, 8 or 16 bits, of any picture that Pillow has opened."""
-    ImageOps.exif_transpose(picture, in_place=True)  # a copy of a large image would count
-    if picture.mode.startswith("I;16"):
-        return np.asarray(picture, dtype=np.uint16)
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+def _decode(image: Image.Image) -> np.ndarray:
+    """``(H, W)`` or ``(H, W, 3)``, 8 or 16 bits, of any image that Pillow has opened."""
+    ImageOps.exif_transpose(image, in_place=True)  # in place: a copy of a large one would cost
+    if image.mode.startswith("I;16"):
+        return np.asarray(image, dtype=np.uint16)
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def sample_images() -> dict[str, Tensor]:
-    """The embedded pictures, free to reuse: name -> ``(1, 3, H, W)`` in [0, 1].
+    """The embedded sample images, free to reuse: name -> ``(1, 3, H, W)`` in [0, 1].
 
-    Their origins and licenses stand in ``pictures/README.md``.
+    Their origins and licenses are in ``pictures/README.md``.
 
     >>> {name: tuple(x.shape[2:]) for name, x in sample_images().items()}["coffee"]
     (240, 320)
     """
     folder = resources.files("dsd_lib") / "pictures"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".webp")), key=lambda f: f.name)
-    pictures = {}
+    images = {}
     for file in files:
         with resources.as_file(file) as path:
-            pictures[path.stem] = load_image(path)
-    return pictures
+            images[path.stem] = load_image(path)
+    return images

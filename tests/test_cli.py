@@ -203,12 +203,12 @@ def test_the_others_go_on(here, capsys, net):
     assert status == 1
     errors = err.splitlines()
     assert len(errors) == 4
-    assert errors[0].startswith("dsd: broken.png: the picture cannot be read:")
+    assert errors[0].startswith("dsd: broken.png: the image cannot be read:")
     assert errors[1:] == [
         "dsd: narrow.png: expected 96 x 80 pixels (width x height), those of its reference "
         "truth.png, got 64 x 80",
-        "dsd: no picture at missing.png",
-        "dsd: text.png: expected a picture file, got another kind",
+        "dsd: no image at missing.png",
+        "dsd: text.png: expected an image file, got another kind",
     ]
     lines = out.splitlines()
     assert [line.split()[0] for line in lines[2:8]] == files
@@ -389,8 +389,8 @@ def test_pictures_without_a_reference_are_named_and_nothing_is_measured(here, ca
         ([], "the following arguments are required: COMMAND; dsd --help says more"),
         (["repair", "x.png"], "invalid choice: 'repair'"),
         (["compare", "truth.png"], "arguments are required: PICTURE; dsd compare --help says more"),
-        (["compare", "missing.png", "noise.png"], "no picture at missing.png"),
-        (["compare", "broken.png", "noise.png"], "broken.png: the picture cannot be read"),
+        (["compare", "missing.png", "noise.png"], "no image at missing.png"),
+        (["compare", "broken.png", "noise.png"], "broken.png: the image cannot be read"),
         (["compare", "truth.png", "empty"], "no images below empty"),
         (["compare", "empty", "noise.png"], "no images below empty"),
         (
@@ -544,7 +544,7 @@ def test_one_reference_a_picture(here, net):
 
 
 def test_in_python_a_problem_is_raised(here, net):
-    with pytest.raises(FileNotFoundError, match=r"no picture at missing.png"):
+    with pytest.raises(FileNotFoundError, match=r"no image at missing.png"):
         scoring.compare("truth.png", ["noise.png", "missing.png"], net=net)
     with pytest.raises(ValueError, match=r"narrow.png: expected 96 x 80 pixels"):
         scoring.compare("truth.png", "narrow.png", net=net)
@@ -801,7 +801,7 @@ def test_accelerate_splits_the_pictures_over_processes(here):
         timeout=240,
     )
     assert done.returncode == 1  # one picture failed
-    assert done.stderr.count("dsd: broken.png: the picture cannot be read") == 1
+    assert done.stderr.count("dsd: broken.png: the image cannot be read") == 1
     content = json.loads(Path("t.json").read_text())
     assert content["processes"] == 2
     rows = content["pictures"]

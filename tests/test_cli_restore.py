@@ -155,10 +155,10 @@ def test_the_others_go_on(here, capsys):
     assert (status, out) == (1, "cat_sr.png\nphotos/1_sr.png\n")
     lines = err.splitlines()
     assert lines[:2] == [
-        "dsd: text.png: expected a picture file, got another kind",
-        "dsd: no picture at missing.png",
+        "dsd: text.png: expected an image file, got another kind",
+        "dsd: no image at missing.png",
     ]
-    assert lines[2].startswith("dsd: broken.png: the picture cannot be read: ")
+    assert lines[2].startswith("dsd: broken.png: the image cannot be read: ")
     assert len(lines) == 3
 
 
@@ -333,7 +333,7 @@ def test_accelerate_splits_the_pictures_over_processes(here):
     )
     assert done.returncode == 1
     assert done.stdout == "0_sr.png\n1_sr.png\n2_sr.png\n"
-    assert done.stderr.count("dsd: text.png: expected a picture file") == 1
-    assert done.stderr.count("dsd: no picture at missing.png") == 1
+    assert done.stderr.count("dsd: text.png: expected an image file") == 1
+    assert done.stderr.count("dsd: no image at missing.png") == 1
     for i in range(3):
         assert_restored(f"{i}_sr.png", f"{i}.png", "sr")

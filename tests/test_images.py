@@ -263,7 +263,7 @@ def test_of_a_film_the_first_frame_is_read(tmp_path, name):
 
 def test_missing_files_and_folders(tmp_path):
     for path in (tmp_path / "none.png", tmp_path):
-        with pytest.raises(FileNotFoundError, match=f"no picture at {path}"):
+        with pytest.raises(FileNotFoundError, match=f"no image at {path}"):
             dsd.load_image(path)
 
 
@@ -271,7 +271,7 @@ def test_missing_files_and_folders(tmp_path):
 def test_a_file_that_is_no_picture(tmp_path, data):
     path = tmp_path / "x.png"
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"x\.png: (expected a picture file|the picture cannot)"):
+    with pytest.raises(ValueError, match=r"x\.png: (expected an image file|the image cannot)"):
         dsd.load_image(path)
 
 
@@ -294,7 +294,7 @@ def files(tmp_path_factory) -> dict[str, bytes]:
 def test_truncated_files_are_refused(tmp_path, files, name, kept):
     path = tmp_path / name
     path.write_bytes(files[name][: int(kept * len(files[name]))])
-    with pytest.raises(ValueError, match=r"expected a picture file|the picture cannot be read"):
+    with pytest.raises(ValueError, match=r"expected an image file|the image cannot be read"):
         dsd.load_image(path)
 
 
@@ -323,7 +323,7 @@ def _png_without_data(width: int, height: int) -> bytes:
     [
         (20_000, r"400000000 pixels\) exceeds limit"),  # Pillow's own
         (10_000, "expected at most max_pixels=80000000, got 10000 x 10000 pixels"),
-        (5_000, "the picture cannot be read"),
+        (5_000, "the image cannot be read"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

@@ -1,11 +1,13 @@
 """The distances, as functions and as modules; official values are in test_official_values."""
 
 import copy
+import shutil
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import settings
 
 import dsd_lib as dsd
 from dsd_lib import backbones, losses
@@ -362,6 +364,35 @@ def test_large_pictures_are_tiled_and_described_one_by_one(net, pair, monkeypatc
         hook.remove()
     coarse = [(2, 64, 24, 24)] if distance in SCALED else []
     assert sizes == 2 * ([(2, 64, 28, 28)] * 4 + coarse)  # a tile of 24 and its halo of 4
+
+
+# Compiled
+
+
+@each_function
+def test_compiled_it_gives_the_same(net, distance):
+    """Traced, forward and backward, with PyTorch's own operations; needs no compiler."""
+    x, y = torch.rand(2, 1, 3, 16, 18)
+    compiled = torch.compile(distance, backend="aot_eager")
+    values, gradients = [], []
+    for function in (distance, compiled):
+        z = x.clone().requires_grad_()
+        values.append(function(z, y, net, ["relu1_2"], check_range=False))
+        values[-1].sum().backward()
+        gradients.append(z.grad)
+    torch.testing.assert_close(values[1], values[0], rtol=1e-5, atol=0)
+    size = gradients[0].abs().max().item()
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-4 * size)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler")
+def test_compiled_to_machine_code_it_gives_the_same(net):
+    if settings().max_examples < 1000:
+        pytest.skip("compiling takes a minute: make test-thorough")
+    x, y = torch.rand(2, 1, 3, 16, 18)
+    compiled = torch.compile(dsd.dsd_distance)(x, y, net, ["relu1_1"], check_range=False)
+    plain = dsd.dsd_distance(x, y, net, ["relu1_1"], check_range=False)
+    torch.testing.assert_close(compiled, plain, rtol=1e-5, atol=0)
 
 
 # Bad input

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import dsd_lib as dsd
+from tests import reference_dsd
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "official.json").read_text())
 PICTURES = ("astronaut", "coffee")
@@ -133,6 +134,22 @@ def test_multiscale_style_is_the_papers_formula(one_pass, pictures, distorted, p
     official = sum(GOLDEN[picture][distortion][f"style/{layer}"] for layer in layers)
     assert full == pytest.approx(official, rel=1e-4)  # all that the released code adds up
     assert half > 0.1 * full
+
+
+@pytest.mark.parametrize("distortion", DISTORTIONS)
+@pytest.mark.parametrize("alpha", [2, 4])
+def test_the_plain_reference_reaches_them_too(one_pass, pictures, distorted, distortion, alpha):
+    """tests/reference_dsd.py, which other libraries can take over, knows nothing of ours."""
+
+    def features(x, layers):
+        return one_pass(x, layers, check_range=False)
+
+    for key, value in GOLDEN["coffee"][distortion].items():
+        name, _, layers = key.partition("/")
+        if name == f"dsd{alpha}":
+            x, y = distorted["coffee", distortion], pictures["coffee"]
+            distance = reference_dsd.dsd_distance(x, y, features, layers.split("+"), alpha)
+            assert distance.item() == pytest.approx(value, rel=1e-4)
 
 
 RESIZES = [  # key in the file, what goes in, how, and the channel that came out

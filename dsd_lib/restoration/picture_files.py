@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from dsd_lib.files import is_folder, list_images, write_atomically
-from dsd_lib.images import MAX_PIXELS, image_from_array, open_picture
+from dsd_lib.images import MAX_PIXELS, image_from_array, open_image
 
 GRAY_MODES = ("1", "L", "LA", "La")  # Pillow's, and those that begin with I;16
 RGB_MODES = ("RGB", "RGBA", "RGBX", "RGBa", "P", "PA")
@@ -70,7 +70,7 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageFile:
     >>> image.colors.shape, image.alpha, image.gray
     (torch.Size([1, 3, 240, 320]), None, False)
     """
-    return open_picture(path, lambda opened: _decode(opened, f"{path}: "), max_pixels)
+    return open_image(path, lambda opened: _decode(opened, f"{path}: "), max_pixels)
 
 
 def _decode(image: Image.Image, name: str) -> ImageFile:

@@ -203,7 +203,7 @@ def restore_file(
     Raises:
         FileNotFoundError: there is no such picture.
         FileExistsError: ``target`` exists and may not be replaced.
-        ValueError: the picture cannot be read, or cannot be kept in the format of ``target``.
+        ValueError: the image cannot be read, or cannot be kept in the format of ``target``.
         OSError: ``target`` cannot be written.
 
     >>> import tempfile

@@ -215,7 +215,7 @@ class Pictures:
 def _sides(file: Path) -> tuple[int, int]:
     """Height and width of a picture as :func:`load_image` turns it, from the file's head."""
     if not file.is_file():
-        raise FileNotFoundError(f"no picture at {file}")
+        raise FileNotFoundError(f"no image at {file}")
     with Image.open(file) as picture:
         width, height = picture.size
         lies = picture.getexif().get(_ORIENTATION, 1) >= 5

@@ -141,13 +141,13 @@ def test_a_phones_second_picture_is_no_frame(array, tmp_path):
 
 
 def test_what_cannot_be_read(array, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no picture at nowhere"):
+    with pytest.raises(FileNotFoundError, match="no image at nowhere"):
         read_image("nowhere")
     path = save(array, tmp_path / "a.png")
     with pytest.raises(ValueError, match="expected at most max_pixels=62, got 9 x 7 pixels"):
         read_image(path, max_pixels=62)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"a\.png: the picture cannot be read"):
+    with pytest.raises(ValueError, match=r"a\.png: the image cannot be read"):
         read_image(path)
 
 

@@ -418,10 +418,10 @@ def test_a_jpeg_file_holds_no_transparency(tmp_path):
 
 def test_errors_name_the_picture(tmp_path):
     net, target = small("deblur"), tmp_path / "b.png"
-    with pytest.raises(FileNotFoundError, match=r"no picture at .*gone\.png"):
+    with pytest.raises(FileNotFoundError, match=r"no image at .*gone\.png"):
         restore_file(tmp_path / "gone.png", target, net)
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(ValueError, match=r"text\.png: expected a picture file"):
+    with pytest.raises(ValueError, match=r"text\.png: expected an image file"):
         restore_file(tmp_path / "text.png", target, net)
     Image.fromarray(np.zeros((4, 4), np.int32)).save(tmp_path / "wide.tif")
     with pytest.raises(ValueError, match=r"wide\.tif: .*expected 8 or 16 bits a channel, got 32"):

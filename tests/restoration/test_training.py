@@ -158,7 +158,7 @@ def test_a_picture_that_lies_on_its_side_is_turned(tmp_path):
 def test_pictures_that_cannot_be_trained_on(files, tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="no pictures to train on"):
         Pictures([])
-    with pytest.raises(FileNotFoundError, match=r"no picture at .*gone.png"):
+    with pytest.raises(FileNotFoundError, match=r"no image at .*gone.png"):
         Pictures([tmp_path / "gone.png"])
     with pytest.raises(ValueError, match=r"0.png: expected sides of at least 42 .* 40 x 48"):
         DegradedCrops(Pictures(files), Downscale(2), side=17, scale=2, margin=2)
