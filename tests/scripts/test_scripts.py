@@ -171,7 +171,7 @@ def spoil_size(notebook):
     ("spoil", "says"),
     [
         (spoil_error, "raised ValueError: no"),
-        (spoil_alt, "picture without alt text"),
+        (spoil_alt, "image without alt text"),
         (spoil_stderr, "wrote to stderr"),
         (spoil_widget, "live widget is stored"),
         (spoil_order, "not run once, in order"),
