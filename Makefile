@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+WHEEL := dist/.built
 
 .PHONY: help book test test-thorough test-reader test-colab browser chapters stamp format lint \
 	typecheck lint-web wheel gpu serve clean
@@ -11,7 +12,7 @@ READY := $(VENV)/.ready
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-book: $(READY) ## build the book, strictly
+book: $(READY) $(WHEEL) ## build the book, strictly; its site carries the library's wheel
 	$(BIN)/python -m data_scripts.chapters
 	$(BIN)/jupyter-book build . --all --path-output . -n -W --keep-going
 	@echo "Built. Open $(CURDIR)/_build/html/index.html, or run: make serve"
@@ -73,6 +74,11 @@ wheel: $(READY) ## sdist and wheel, checked, installed and tested outside the re
 
 gpu: $(READY) ## everything that wants a CUDA GPU, resumable; DRY=1 only lists it
 	$(BIN)/python -m data_scripts.run_on_gpu $(if $(DRY),--dry-run)
+
+$(WHEEL): $(READY) pyproject.toml $(shell find dsd_lib book/results -type f -not -name "*.pyc")
+	rm -f dist/*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	touch $@
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -63,7 +63,7 @@ def draw(rows: dict[str, tuple[Tensor, Tensor]]) -> Figure:
     x, small = scales()
     place(figure, 20, 120, 320, 240).imshow(dsd.to_array(x))
     place(figure, 140, 560, 80, 60).imshow(dsd.to_array(small))
-    write(figure, 180, 380, "a picture $x$")
+    write(figure, 180, 380, "an image $x$")
     write(figure, 180, 640, f"and $x\\!\\downarrow_{ALPHA}$, the same\nin 1/{ALPHA} of the size")
     lefts = [400, 756, 1112]
     tops = [84, 528]

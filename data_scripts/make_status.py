@@ -20,71 +20,58 @@ PAGE = """\
 What you read in this book was measured, and this page says where, on what and when. It is written
 by `python -m data_scripts.make_status` from the result files and the notebooks themselves.
 
-## Chapters
-
 Each chapter is stored with its outputs, as it ran from top to bottom; the test suite runs it again
-and compares the cells that print a result.
+and compares the cells that print a result. What needs a data set, or more time than a chapter has,
+is computed by a script and stored in `book/results/`, and the chapter loads it. To compute a result
+again, set `DSD_DATA` to the folder of your [data sets](data_sets.md) and run its command.{dirty}
 
 {chapters}
-
-## Stored results
-
-What needs a data set or more time than a chapter has is computed by a script and stored in
-`book/results/`, and the chapter loads it. To compute a result again, set `DSD_DATA` to a folder
-with the data sets and run its command. Where a commit ends in `-dirty`, the script ran on
-changes that were committed after it.
-
-{results}
 """
+DIRTY = """ A commit that
+ends in `-dirty` had changes that were committed later; scripts now refuse to run like that."""
 
 
-def chapter_rows(paths: list[Path]) -> list[list[str]]:
-    """One row a chapter: link, seconds, device, versions, date."""
-    rows = []
-    for path in paths:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        run = notebook["metadata"].get("dsd")
-        if run is None:
-            raise ValueError(f"{path}: it was not run by data_scripts.execute_chapters")
-        rows.append(
-            [
-                f"[{_title(notebook)}]({path.name})",
-                _duration(run["seconds"]),
-                run["device"],
-                f"Python {run['python']}, torch {run['torch']}",
-                run["executed"],
-            ]
-        )
-    return rows
+def chapter_status(path: Path, results: list[Path]) -> str:
+    """A chapter: how it ran, and the results that it loads."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    run = notebook["metadata"].get("dsd")
+    if run is None:
+        raise ValueError(f"{path}: it was not run by data_scripts.execute_chapters")
+    head = (
+        f"## [{_title(notebook)}]({path.name})\n\nRan in {_duration(run['seconds'])} on "
+        f"{run['device']}, {run['executed']}, Python {run['python']}, torch {run['torch']}."
+    )
+    return "\n\n".join([head, *(result_status(result) for result in results)])
 
 
-def result_rows(results: list[Path], chapters: list[Path]) -> list[list[str]]:
-    """One row a stored result: what, chapters, data, how it was run, when and from what."""
-    sources = {path: path.read_text(encoding="utf-8") for path in chapters}
-    rows = []
+def result_status(path: Path) -> str:
+    """A stored result in short lines: what, how, on what, when, and from which commit."""
+    run = json.loads(path.read_text(encoding="utf-8"))["provenance"]
+    where = [run["network"] or "no network", run["device"]]
+    if run["seed"] is not None:
+        where.append(f"seed {run['seed']}")
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    lines = [
+        f"- **`{path.stem}`**: {_purpose(run['command'])}",
+        f"`{run['command']}`",
+        f"on {run['data']}",
+        f"{', '.join(where)}; {_duration(run['duration_s'])}, {run['date']}",
+        f"{versions}, commit `{run['commit'] or 'none'}`",
+    ]
+    return "\\\n  ".join(lines)
+
+
+def results_of(chapters: list[Path], results: list[Path]) -> dict[Path, list[Path]]:
+    """The stored results under the first chapter that loads each of them."""
+    shared: dict[Path, list[Path]] = {path: [] for path in chapters}
     for result in sorted(results):
-        run = json.loads(result.read_text(encoding="utf-8"))["provenance"]
-        used = [
-            f"[{int(path.stem[:2])}]({path.name})"
-            for path, source in sources.items()
-            if _loads(source, result.name)
-        ]
-        where = [run["network"] or "no network", run["device"]]
-        if run["seed"] is not None:
-            where.append(f"seed {run['seed']}")
-        versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-        rows.append(
-            [
-                f"`{result.stem}`: {_purpose(run['command'])}",
-                ", ".join(used) or "none",
-                f"`{run['command']}`",
-                run["data"],
-                ", ".join(where),
-                f"{_duration(run['duration_s'])}, {run['date']}",
-                f"{run['commit'] or 'no commit'}; {versions}",
-            ]
-        )
-    return rows
+        for path in chapters:
+            if _loads(path.read_text(encoding="utf-8"), result.name):
+                shared[path].append(result)
+                break
+        else:
+            raise ValueError(f"{result}: no chapter loads it")
+    return shared
 
 
 def _loads(source: str, name: str) -> bool:
@@ -95,23 +82,9 @@ def _loads(source: str, name: str) -> bool:
 
 def render(results: list[Path], chapters: list[Path]) -> str:
     """The whole page."""
-    return PAGE.format(
-        chapters=_table(
-            ["Chapter", "Running time", "Device", "Versions", "Date"], chapter_rows(chapters)
-        ),
-        results=_table(
-            [
-                "Result",
-                "Chapter",
-                "Command",
-                "Data",
-                "Network, device, seed",
-                "Duration, date",
-                "Commit and versions",
-            ],
-            result_rows(results, chapters),
-        ),
-    )
+    shared = results_of(chapters, results)
+    text = "\n\n".join(chapter_status(path, shared[path]) for path in chapters)
+    return PAGE.format(chapters=text, dirty=DIRTY if "-dirty" in text else "")
 
 
 def page() -> str:
@@ -144,11 +117,6 @@ def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in lines)
 
 
 if __name__ == "__main__":

@@ -147,3 +147,11 @@ def test_every_public_name_is_there_and_described(name):
 
 def test_public_names_are_sorted_and_unique():
     assert dsd.__all__ == sorted(set(dsd.__all__))
+
+
+def test_every_folder_of_the_library_is_packaged() -> None:
+    root = Path(dsd.__file__).parent
+    settings = tomllib.loads((root.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = set(settings["tool"]["setuptools"]["packages"]) - {"dsd_lib.book.results"}
+    folders = {path.parent.relative_to(root.parent) for path in root.rglob("__init__.py")}
+    assert listed == {".".join(folder.parts) for folder in folders}

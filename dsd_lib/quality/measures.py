@@ -1,7 +1,7 @@
 """The one registry of measures: what each is called, what it promises, and the function that is it.
 
 The command line, the evaluation scripts, the tables of restored images, the chapters and the
-contract page read :data:`MEASURES`. To add a measure, add an entry; ``tests/quality`` then checks
+contract page read ``MEASURES``. To add a measure, add an entry; ``tests/quality`` then checks
 its promises.
 """
 

@@ -3,14 +3,19 @@
 import doctest
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
 import dsd_lib
-from data_scripts import make_status
+from data_scripts import make_scorecard, make_status, make_thumbnails
+from data_scripts.chapters import chapter_paths
+from data_scripts.shared import paper_results
+from data_scripts.shared.paper_results import SECTIONS, VERDICTS, Entry
 
 ROOT = Path(__file__).parent.parent.parent
 BOOK = ROOT / "book"
@@ -60,24 +65,29 @@ def test_a_status_row_says_where_a_result_comes_from(tmp_path: Path) -> None:
     metadata = {"dsd": run | {"executed": "2026-02-01"}}
     chapter.write_text(json.dumps({"metadata": metadata, "cells": cells}), encoding="utf-8")
 
-    assert make_status.result_rows([result], [chapter]) == [
-        [
-            "`style_photos`: write the book's status page, `book/status.md`, "
-            "from the stored results and the chapters",
-            "[7](07_chapter.ipynb)",
-            "`python -m data_scripts.make_status`",
-            "12 photos",
-            "vgg16, cpu, seed 3",
-            "4 min, 2026-01-31",
-            "abc1234; python 3.11.2, torch 2.4.0",
-        ]
-    ]
-    assert make_status.chapter_rows([chapter]) == [
-        ["[7. Photos](07_chapter.ipynb)", "31 s", "cpu", "Python 3.11.2, torch 2.4.0", "2026-02-01"]
-    ]
+    page = make_status.render([result], [chapter])
+    assert page.endswith(
+        "## [7. Photos](07_chapter.ipynb)\n\n"
+        "Ran in 31 s on cpu, 2026-02-01, Python 3.11.2, torch 2.4.0.\n\n"
+        "- **`style_photos`**: write the book's status page, `book/status.md`, "
+        "from the stored results and the chapters\\\n"
+        "  `python -m data_scripts.make_status`\\\n"
+        "  on 12 photos\\\n"
+        "  vgg16, cpu, seed 3; 4 min, 2026-01-31\\\n"
+        "  python 3.11.2, torch 2.4.0, commit `abc1234`\n"
+    )
+    assert "-dirty" not in page
+
     chapter.write_text(json.dumps({"metadata": {}, "cells": cells}), encoding="utf-8")
     with pytest.raises(ValueError, match="not run by"):
-        make_status.chapter_rows([chapter])
+        make_status.render([result], [chapter])
+
+
+def test_a_result_that_no_chapter_loads_is_refused(tmp_path: Path) -> None:
+    chapter, result = tmp_path / "07_chapter.ipynb", tmp_path / "style_photos.json"
+    chapter.write_text("load_result('results/other.json')", encoding="utf-8")
+    with pytest.raises(ValueError, match="no chapter loads it"):
+        make_status.results_of([chapter], [result])
 
 
 def test_a_chapter_may_name_several_results_at_once() -> None:
@@ -86,8 +96,42 @@ def test_a_chapter_may_name_several_results_at_once() -> None:
     assert [make_status._loads(source, name) for name in names] == [True, False, False, False]
 
 
-def test_every_stored_result_is_named_by_a_chapter() -> None:
-    assert "| none |" not in make_status.page()
+def test_the_scorecard_is_what_its_script_writes() -> None:
+    stored = (BOOK / "scorecard.md").read_text(encoding="utf-8")
+    assert stored == make_scorecard.page(), "run: python -m data_scripts.make_scorecard"
+
+
+def test_the_scorecard_has_everything_of_the_paper() -> None:
+    names = {e.name for group in make_scorecard.entries().values() for e in group}
+    equations = {f"Eq. {n}" for n in range(1, 7)}
+    tables = {f"Table {n}" for n in range(1, 4)}
+    figures = {f"Fig. {n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, "9a", "9b", 10, 11)}
+    assert equations | tables | figures <= names
+
+
+@pytest.mark.parametrize("make", [m for group in SECTIONS.values() for m in group])
+def test_an_entry_of_the_scorecard_leads_to_its_section(make: Callable[[], Entry]) -> None:
+    entry = make()
+    assert entry.verdict in VERDICTS
+    assert make.__doc__  # the rule of the verdict
+    assert make_scorecard.heading(entry.chapter, entry.section), (
+        f"chapter {entry.chapter} has no heading with {entry.section!r}; "
+        "give data_scripts/shared/paper_results.py its new words"
+    )
+
+
+def test_a_verdict_follows_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_gradient(*intervals: list[float]) -> str:
+        stored = {
+            f"dsd_norms_{name}": {"spearman": {k: {"gradient": rho} for k in ("norm", "balance")}}
+            for name, rho in zip(("bsds500", "imagenette"), intervals, strict=True)
+        }
+        monkeypatch.setattr(paper_results, "load", stored.__getitem__)
+        return paper_results.figure_3().verdict
+
+    assert with_gradient([0.7, 0.6, 0.8], [0.5, 0.4, 0.6]) == "holds"
+    assert with_gradient([0.7, 0.6, 0.8], [0.0, -0.1, 0.1]) == "partly"
+    assert with_gradient([0.0, -0.1, 0.1], [0.1, 0.0, 0.2]) == "not reproduced"
 
 
 def test_the_api_page_has_every_public_name() -> None:
@@ -95,11 +139,15 @@ def test_the_api_page_has_every_public_name() -> None:
     documented = re.findall(r"^\.\. auto(?:function|class):: (\w+)$", page, re.MULTILINE)
     assert sorted(documented) == sorted(dsd_lib.__all__)
     whole = set(re.findall(r"^\.\. automodule:: dsd_lib\.([\w.]+)$", page, re.MULTILINE))
-    covered = {getattr(dsd_lib, name).__module__.removeprefix("dsd_lib.") for name in documented}
     folder = Path(dsd_lib.__file__).parent
-    files = [p.relative_to(folder).with_suffix("") for p in folder.rglob("*.py")]
-    modules = {".".join(p.parts) for p in files if p.stem != "__init__"}
-    assert whole | covered == modules
+    rooms = {
+        f"{room}.{path.stem}"
+        for room in ("quality", "restoration")
+        for path in (folder / room).glob("*.py")
+        if path.stem != "__init__"
+    }
+    covered = {getattr(dsd_lib, name).__module__.removeprefix("dsd_lib.") for name in documented}
+    assert rooms <= whole | covered
 
 
 @pytest.mark.parametrize("name", ["index.md", "how_to_use.md"])
@@ -111,6 +159,47 @@ def test_the_examples_on_a_page_run(name: str) -> None:
     report = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test)
     assert report.attempted >= 5
     assert report.failed == 0
+
+
+def written() -> dict[str, str]:
+    """What was written on each page and in each chapter's prose."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in PAGES}
+    for path in chapter_paths():
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        prose = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+        texts[path.name] = "\n\n".join(prose)
+    return texts
+
+
+def test_the_bibliography_is_what_is_cited() -> None:
+    known = re.findall(r"@\w+\{(\w+),", (BOOK / "references.bib").read_text(encoding="utf-8"))
+    roles = re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", "\n".join(written().values()))
+    cited = {key.strip() for role in roles for key in role.split(",")}
+    assert len(known) == len(set(known))
+    assert set(known) == cited
+
+
+def test_the_terms_that_pages_name_are_in_the_glossary() -> None:
+    text = (BOOK / "glossary.md").read_text(encoding="utf-8")
+    body = re.search(r"```\{glossary\}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+    terms = re.findall(r"^(\S.*)$", body, re.MULTILINE)
+    assert terms == sorted(terms, key=str.casefold)
+    named = re.findall(r"\{term\}`([^`<]+)`", "\n".join(written().values()))
+    assert {"PSNR", "SROCC", "bootstrap"} <= set(named) <= set(terms)
+    assert {"SSIM", "NIQE", "DMOS", "PLCC", "Gram matrix"} <= set(terms)
+
+
+@pytest.mark.parametrize("name", ["texture", "fingerprint", "super_resolution", "deblurring"])
+def test_the_home_page_s_images_are_those_of_the_stored_results(name: str) -> None:
+    before, after = make_thumbnails.images()[name]
+    with Image.open(BOOK / "_static" / f"made_{name}.webp") as stored:
+        assert stored.size == (4 * before.width + 2 * make_thumbnails.GAP, 2 * before.height)
+        half = stored.convert("RGB").resize((stored.width // 2, stored.height // 2))
+    left = np.asarray(half.crop((0, 0, *before.size)), dtype=float)
+    right = np.asarray(half.crop((half.width - after.width, 0, *half.size)), dtype=float)
+    for shown, original in ((left, before), (right, after)):
+        assert np.abs(shown - np.asarray(original, dtype=float)).mean() < 8
+    assert (BOOK / "_static" / f"made_{name}.webp").stat().st_size < 40_000
 
 
 def test_the_cover_is_small_and_stands_on_white() -> None:
