@@ -121,8 +121,8 @@ def equation_1() -> Entry:
         f"C·H·W and {256 * middle:.0f} by H·W; the paper prints 0.0021 to 0.0135",
         PARTLY,
         "the printed numbers and the released code divide by the number of channels, too",
-        2,
-        "Divide by",
+        10,
+        "divides a Gram",
     )
 
 
