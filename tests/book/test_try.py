@@ -27,6 +27,8 @@ from data_scripts.dsd_histogram import gaussian_blur
 from data_scripts.shared.assets import TRY
 from dsd_lib.restoration.restore import load_restorer
 
+pytestmark = pytest.mark.reader
+
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "official.json").read_text("utf-8"))
 LAYERS = ("relu1_2", "relu2_1", "relu2_2", "relu3_1")
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
