@@ -45,6 +45,9 @@ class Backbone(nn.Module):
     Source: section 3.1; chapter 2 of the book.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, name: str) -> None:
         super().__init__()
         if name not in _CONVOLUTIONS:

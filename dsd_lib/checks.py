@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,14 +122,14 @@ def check_pair(
             )
 
 
-def check_alpha(alpha: object) -> None:
+def check_alpha(alpha: Any) -> None:
     """Raise a ValueError unless ``alpha``, the factor between two scales, is a number above 1."""
     if not (isinstance(alpha, numbers.Real) and math.isfinite(alpha) and alpha > 1):
         raise ValueError(f"alpha: expected a number above 1, got {alpha!r}")
 
 
 def check_whole_number(
-    value: object, *, name: str, low: int = 1, high: int | None = None, unit: str = ""
+    value: Any, *, name: str, low: int = 1, high: int | None = None, unit: str = ""
 ) -> int:
     """``value`` as an int, if it is a whole number from ``low`` to ``high``; ``unit`` names it.
 

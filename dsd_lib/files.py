@@ -177,7 +177,8 @@ def list_images(
     ...
     FileNotFoundError: no images below no-such-folder
     """
-    files, errors = [], []
+    files: list[Path] = []
+    errors: list[OSError] = []
     for parent, _, names in os.walk(folder, onerror=errors.append):
         files += [
             path for name in names if (path := Path(parent, name)).suffix.lower() in IMAGE_SUFFIXES
@@ -185,7 +186,7 @@ def list_images(
     errors = [error for error in errors if not isinstance(error, FileNotFoundError)]
     if errors and (on_error is None or not files):
         raise errors[0]
-    for error in errors:
+    for error in errors if on_error is not None else ():
         on_error(error)
     if not files:
         raise FileNotFoundError(f"no images below {folder}")

@@ -101,7 +101,7 @@ def window_grams(f: Tensor, windows: int) -> Tensor:
     """
     check_map(f, name="f")
     windows = check_whole_number(windows, name="windows", high=min(f.shape[2:]))
-    return _piece_grams(f, (0, 0), tuple(f.shape[2:]), windows)
+    return _piece_grams(f, (0, 0), (f.shape[2], f.shape[3]), windows)
 
 
 def _piece_grams(

@@ -82,8 +82,9 @@ def style_distance(
     >>> style_distance(x, 0.7 * x, load_backbone(), layers=["relu3_1"])
     tensor([0.0433])
     """
-    options = {"windows": windows, "tile": tile, "check_range": check_range}
-    return _distance("style", x, y, net, layers, **options)
+    return _distance(
+        "style", x, y, net, layers, windows=windows, tile=tile, check_range=check_range
+    )
 
 
 def multiscale_style_distance(
@@ -109,8 +110,17 @@ def multiscale_style_distance(
     >>> multiscale_style_distance(x, x, load_backbone())
     tensor([0.])
     """
-    options = {"alpha": alpha, "windows": windows, "tile": tile, "check_range": check_range}
-    return _distance("multiscale_style", x, y, net, layers, **options)
+    return _distance(
+        "multiscale_style",
+        x,
+        y,
+        net,
+        layers,
+        alpha=alpha,
+        windows=windows,
+        tile=tile,
+        check_range=check_range,
+    )
 
 
 def dsd_distance(
@@ -153,8 +163,9 @@ def dsd_distance(
     >>> dsd_distance(x, 0.7 * x, load_backbone())
     tensor([0.0634])
     """
-    options = {"alpha": alpha, "windows": windows, "tile": tile, "check_range": check_range}
-    return _distance("dsd", x, y, net, layers, **options)
+    return _distance(
+        "dsd", x, y, net, layers, alpha=alpha, windows=windows, tile=tile, check_range=check_range
+    )
 
 
 def projected_distribution_distance(
@@ -314,7 +325,7 @@ def _distance(
     y: Tensor,
     net: Backbone,
     layers: Iterable[str],
-    options: dict[str, float] | None = None,
+    options: dict[str, Any] | None = None,
     *,
     alpha: float = 2,
     windows: int = 1,

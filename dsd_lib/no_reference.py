@@ -45,7 +45,7 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(width // 16, width, 1),
             nn.Sigmoid(),
         )
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != width:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
@@ -82,6 +82,8 @@ class Psi(nn.Module):
     >>> Psi(alpha=4)(torch.rand(2, 3, 80, 80)).shape
     torch.Size([2, 4])
     """
+
+    scale: Tensor
 
     def __init__(self, alpha: float, layers: tuple[str, ...] = PSI_LAYERS) -> None:
         super().__init__()
@@ -203,7 +205,7 @@ class NoReferenceDSD(nn.Module):
     value_range = (0.0, float("inf"))
 
     def __init__(
-        self, alpha: float = 4, *, net: Backbone | None = None, psi: nn.Module | None = None
+        self, alpha: float = 4, *, net: Backbone | None = None, psi: Psi | None = None
     ) -> None:
         super().__init__()
         self.net = load_backbone() if net is None else net

@@ -33,7 +33,7 @@ def blur(x: Tensor, factor: float = 2) -> Tensor:
         x: ``(N, 3, H, W)`` in [0, 1].
         factor: above 1; need not be a whole number.
     """
-    return imresize(imresize(x, scale=1 / factor), size=tuple(x.shape[2:])).clamp(0, 1)
+    return imresize(imresize(x, scale=1 / factor), size=(x.shape[2], x.shape[3])).clamp(0, 1)
 
 
 def jpeg(x: Tensor, quality: int) -> Tensor:

@@ -123,7 +123,7 @@ def _problem(answer: object, expected: object, rtol: float, atol: float) -> str 
         right = isinstance(answer, bool | np.bool_) and bool(answer) == expected
         return None if right else f"{answer!r} is not it"
     if isinstance(expected, str | set | frozenset):
-        return _text_problem(answer, {expected} if isinstance(expected, str) else expected)
+        return _text_problem(answer, {expected} if isinstance(expected, str) else set(expected))
     return _number_problem(answer, expected, rtol, atol)
 
 
@@ -134,7 +134,8 @@ def _is_same_memory(answer: object, expected: object) -> bool:
     arrays = [v.detach().cpu() if isinstance(v, torch.Tensor) else v for v in (answer, expected)]
     if not all(isinstance(v, torch.Tensor | np.ndarray) for v in arrays):
         return False
-    return np.shares_memory(*(np.asarray(v) for v in arrays))
+    a, b = (np.asarray(v) for v in arrays)
+    return np.shares_memory(a, b)
 
 
 def _text_problem(answer: object, expected: set[str]) -> str | None:

@@ -36,7 +36,7 @@ def distort(x: Tensor, kind: str, strength: float) -> Tensor:
         return (x + 0.3 * strength * noise).clamp(0, 1)
     if kind == "blur":
         small = imresize(x, scale=1 / (1 + 7 * strength))
-        return imresize(small, size=tuple(x.shape[2:])).clamp(0, 1)
+        return imresize(small, size=(x.shape[2], x.shape[3])).clamp(0, 1)
     if kind == "darken":
         return (1 - strength) * x
     if kind == "none":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from cycler import cycler
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -60,7 +61,7 @@ def use_book_style() -> None:
             "grid.color": "#dddddd",
             "legend.frameon": False,
             "image.interpolation": "none",
-            "axes.prop_cycle": mpl.cycler(
+            "axes.prop_cycle": cycler(
                 color=[
                     OKABE_ITO[c] for c in ("blue", "vermillion", "green", "purple", "sky", "orange")
                 ]

@@ -42,9 +42,9 @@ def measure(options: argparse.Namespace) -> int:
     if results is None:
         return 0
 
-    problems = [f"{error.filename}: {error.strerror}" for error in unreadable]
-    problems += [problem for _, found in results for problem in found]
-    for problem in problems:
+    complaints = [f"{error.filename}: {error.strerror}" for error in unreadable]
+    complaints += [problem for _, found in results for problem in found]
+    for problem in complaints:
         complain(problem)
     if options.command == "compare" and not options.quiet:
         _note_unused(options.reference, jobs)
@@ -57,11 +57,11 @@ def measure(options: argparse.Namespace) -> int:
         try:
             write_atomically(file, texts[file]())
         except OSError as error:
-            problems.append(str(error))
+            complaints.append(str(error))
             complain(f"{file} cannot be written: {error}")
     text = texts["-"]() if "-" in texts else tables.as_table(jobs, results, measures)
     print(text, end="")
-    return 1 if problems else 0
+    return 1 if complaints else 0
 
 
 def _check_outputs(*files: str | None) -> None:

@@ -37,7 +37,7 @@ def restore(options: argparse.Namespace) -> int:
     network = network.to(device)
     mine = share(len(plan), state)
     with progress_bar(len(mine), state, options.quiet) as bar:
-        found = []
+        found: list = []
         for i in mine:
             before = len(found)
 

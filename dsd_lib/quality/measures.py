@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,7 +99,7 @@ class Measure:
             return self.function(*images, net=_default_network(images[0].device))
         return self.function(*images)
 
-    def prepare(self, **chosen: object) -> Prepared:
+    def prepare(self, **chosen: Any) -> Prepared:
         """The measure with options chosen out of ``self.options``; None is its own default.
 
         Raises:
@@ -156,17 +157,21 @@ _ALEXNET = "torchvision's AlexNet, 244 MB, downloaded at first use"
 _NATURAL_SCENES = "the authors' parameters, in the package"
 
 
-def _deep(key: str, title: str, source: str, function: Callable[..., Tensor], **more) -> Measure:
+def _deep(
+    key: str, title: str, source: str, function: Callable[..., Tensor], **more: Any
+) -> Measure:
     """A distance through the features of VGG-16."""
     return Measure(key, title, source, function, weights=_VGG, **more)
 
 
-def _similarity(key: str, title: str, source: str, function: Callable, **more) -> Measure:
+def _similarity(key: str, title: str, source: str, function: Callable, **more: Any) -> Measure:
     """A measure that is higher for images that are more alike."""
     return Measure(key, title, source, function, higher_is_better=True, **more)
 
 
-def _blind(key: str, title: str, source: str, function: Callable[..., Tensor], **more) -> Measure:
+def _blind(
+    key: str, title: str, source: str, function: Callable[..., Tensor], **more: Any
+) -> Measure:
     """A measure without a reference."""
     return Measure(
         key, title, source, function, needs_reference=False, identical=None, symmetric=None, **more

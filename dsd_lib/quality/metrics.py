@@ -6,7 +6,7 @@ networks inside are frozen: they move with the metric from device to device, and
 """
 
 from collections.abc import Callable, Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +29,9 @@ class _MeanOverImages(Metric):
     full_state_update = False
     plot_lower_bound = 0.0
     value_range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+    images: Tensor
 
-    def __init__(self, network: nn.Module, label: str, **options: object) -> None:
+    def __init__(self, network: nn.Module, label: str, **options: Any) -> None:
         super().__init__(**options)
         self._network = (network,)  # in a tuple, so that PyTorch does not count its weights as ours
         # A MetricCollection takes two metrics for one when their states agree after the first
@@ -47,7 +48,7 @@ class _MeanOverImages(Metric):
         """The mean over all images since the last reset, a scalar."""
         return getattr(self, self._total) / self.images
 
-    def _apply(self, fn: Callable, *args: object, **kwargs: object) -> nn.Module:
+    def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> nn.Module:
         super()._apply(fn, *args, **kwargs)
         self._network[0].to(self.device)  # a move, but no change of precision
         return self
@@ -92,7 +93,7 @@ class DeepSelfDissimilarity(_MeanOverImages):
         *,
         tile: int | None = None,
         check_range: bool = True,
-        **options: object,
+        **options: Any,
     ) -> None:
         net = load_backbone() if net is None else net
         layers = check_descriptor(net, layers, alpha)
@@ -104,8 +105,17 @@ class DeepSelfDissimilarity(_MeanOverImages):
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add the distances of a batch."""
-        net, options = self._network[0], {"tile": self.tile, "check_range": self.check_range}
-        self._add(dsd_distance(preds, target, net, self.layers, self.alpha, **options))
+        net = self._network[0]
+        values = dsd_distance(
+            preds,
+            target,
+            net,
+            self.layers,
+            self.alpha,
+            tile=self.tile,
+            check_range=self.check_range,
+        )
+        self._add(values)
 
 
 class Naturalness(_MeanOverImages):
@@ -137,7 +147,7 @@ class Naturalness(_MeanOverImages):
         measure: NoReferenceDSD | None = None,
         tile: int | None = None,
         check_range: bool = True,
-        **options: object,
+        **options: Any,
     ) -> None:
         measure = NoReferenceDSD(alpha) if measure is None else measure
         alpha = measure.psi.alpha

@@ -216,7 +216,8 @@ class _Images:
         """The image at a path, its name spelled in upper or lower case."""
         folder = path.parent
         if folder not in self._folders:
-            self._folders[folder] = names = {}
+            names: dict[str, list[Path]] = {}
+            self._folders[folder] = names
             for file in folder.iterdir() if folder.is_dir() else ():
                 names.setdefault(file.name.lower(), []).append(file)
         files = self._folders[folder].get(path.name.lower(), [path])

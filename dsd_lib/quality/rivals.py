@@ -157,7 +157,7 @@ def sliced_wasserstein_distance(
     layers = check_backbone(net).check_layers(layers)
     _check(x, y, net, layers, check_range)
     a, b = describe_pair(lambda z: net(z, layers, check_range=False), x, y)
-    return sum(compare_sliced(a[k], b[k], seed) for k in layers)
+    return torch.stack([compare_sliced(a[k], b[k], seed) for k in layers]).sum(dim=0)
 
 
 # Which maps
@@ -236,7 +236,7 @@ def _ratio(product: Tensor, squares: Tensor) -> Tensor:
 
 def compare_lpips(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     """Squared distances of feature vectors of length 1, averaged over positions, summed."""
-    total = 0
+    total = torch.zeros(())
     for f, g in zip(a, b, strict=True):
         f, g = (F.normalize(full_precision(h), dim=1, eps=1e-10) for h in (f, g))
         total = total + (f - g).square().sum(dim=1).mean(dim=(1, 2))
@@ -245,7 +245,7 @@ def compare_lpips(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
 
 def compare_deep_wsd(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     """Mean absolute difference of each window's sorted values, averaged, summed over maps."""
-    total = 0
+    total = torch.zeros(())
     for f, g in zip(a, b, strict=True):
         total = total + (sort_windows(f) - sort_windows(g)).abs().flatten(1).mean(dim=1)
     return total

@@ -205,7 +205,9 @@ def _find_partners(folder: Path, jobs: Sequence[Job]) -> list[Path]:
         flat = [path for path, place in places.items() if Path() in (place, below)]
         return same or flat
 
-    partners, without, several = [], [], []
+    partners: list[Path] = []
+    without: list[str] = []
+    several: list[str] = []
     for job in jobs:
         if isinstance(job.picture, Tensor):
             raise ValueError(f"{job.name}: a tensor has no file name to find in {folder}")

@@ -145,8 +145,8 @@ def motion_trajectories(
     first = 2 * math.pi * uniform(count)
     strikes = uniform(steps - 1, count) < impulse * anxieties
     turns = np.exp(1j * (math.pi + uniform(steps - 1, count) - 0.5))
-    normal = torch.randn(2, steps - 1, count, generator=generator, device=generator.device)
-    normal = normal.cpu().double().numpy()
+    drawn = torch.randn(2, steps - 1, count, generator=generator, device=generator.device)
+    normal = drawn.cpu().double().numpy()
     speed = lengths / (steps - 1)
     pushes = anxieties * speed * push * (normal[0] + 1j * normal[1])
     pull *= anxieties * speed

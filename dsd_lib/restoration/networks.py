@@ -7,6 +7,7 @@ import math
 import numbers
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -298,7 +299,7 @@ def interpolate(a: XSRResNet, b: XSRResNet, position: float) -> XSRResNet:
     return net
 
 
-def check_fraction(value: object, name: str) -> None:
+def check_fraction(value: Any, name: str) -> None:
     """Raise unless ``value`` is a number from 0 to 1.
 
     >>> check_fraction(1.5, "position")
@@ -316,7 +317,7 @@ def _check_config(config: dict[str, int | str], tensors: Mapping[str, Tensor]) -
 
     A few bytes of configuration could otherwise make us build a network of any size.
     """
-    blocks, channels = config["blocks"], config["channels"]
+    blocks, channels = int(config["blocks"]), int(config["channels"])
     count = sum(tensor.numel() for tensor in tensors.values())
     if 18 * blocks * channels**2 > count:  # the two 3×3 convolutions of every block
         raise ValueError(f"blocks={blocks}, channels={channels} with only {count} weights")

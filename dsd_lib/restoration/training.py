@@ -16,7 +16,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -526,7 +526,8 @@ def _prepared(
 ) -> Iterator[tuple[int, Batch]]:
     """The batches of all steps; threads prepare those to come while one is learned from."""
     with ThreadPoolExecutor(workers) as pool:
-        coming, waiting = iter(steps), deque()
+        coming = iter(steps)
+        waiting: deque[Future[Batch]] = deque()
         for step in steps:
             while len(waiting) <= workers and (ahead := next(coming, None)) is not None:
                 waiting.append(pool.submit(crops, ahead, *share))
@@ -554,14 +555,14 @@ def _means(
         which = [name for name, is_bad in zip(names, bad[first], strict=True) if is_bad]
         # The total is not finite whenever a term is not.
         which = [name for name in which if name not in ("total", "gradient")] or which[:1]
-        values = ", ".join(f"{k} = {values[first, names.index(k)].item()}" for k in which)
+        found = ", ".join(f"{k} = {values[first, names.index(k)].item()}" for k in which)
         kept = (
             f"the last good checkpoint is {checkpoint}"
             if checkpoint.is_file()
             else "no checkpoint yet"
         )
         raise FloatingPointError(
-            f"step {done - len(window) + first + 1}: {values}; the run has stopped, {kept}"
+            f"step {done - len(window) + first + 1}: {found}; the run has stopped, {kept}"
         )
     return dict(zip(names, values.nanmean(dim=0).tolist(), strict=True))
 
