@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsd_lib.backbones import LARGE_IMAGE, Backbone, check_backbone
-from dsd_lib.checks import check_pair
+from dsd_lib.checks import check_images, check_pair
 from dsd_lib.descriptor import DEFAULT_LAYERS, check_descriptor, self_dissimilarity
 from dsd_lib.gram import feature_grams, full_precision, window_grams
 from dsd_lib.resize import imresize
@@ -240,7 +240,7 @@ def _squared_difference_when_sorted(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).square().mean(dim=(1, 2))
 
 
-def _unmatched(a: Tensor, b: Tensor, bandwidth: float, eps: float = 1e-5) -> Tensor:
+def _unmatched(a: Tensor, b: Tensor, bandwidth: float = 0.5, eps: float = 1e-5) -> Tensor:
     """The contextual loss of two feature maps."""
     with torch.autocast(a.device.type, enabled=False):
         f, g = full_precision(a).flatten(2), full_precision(b).flatten(2)  # (N, C, positions)
@@ -342,6 +342,49 @@ def _distance(
         return distance.describe(z, net, layers, alpha, windows, tile)
 
     return distance.between(*describe_pair(describe, x, y), **(options or {}))
+
+
+def distance_to(
+    name: str,
+    y: Tensor,
+    net: Backbone,
+    layers: Iterable[str],
+    *,
+    alpha: float = 2,
+    windows: int = 1,
+    tile: int | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """The distance of images to one reference, whose description is computed only once.
+
+    Args:
+        name: a key of ``DISTANCES``.
+        y: the reference ``(N, 3, H, W)`` in [0, 1]; gets no gradient.
+        net, layers, alpha, windows, tile: as in :func:`dsd_distance`.
+
+    Returns:
+        A function of images ``x`` of the same shape that gives the distance ``(N,)``.
+
+    Raises:
+        TypeError, ValueError: as the public distances, for ``y`` here and for ``x`` when called.
+
+    >>> from dsd_lib import load_backbone, sample_images
+    >>> y = sample_images()["coffee"]
+    >>> distance = distance_to("dsd", y, load_backbone(), DEFAULT_LAYERS)
+    >>> distance(0.7 * y), distance(y)
+    (tensor([0.0634]), tensor([0.]))
+    """
+    distance = DISTANCES[name]
+    layers = check_descriptor(net, layers, alpha, windows)
+    min_side, why = net.min_side(layers, alpha if distance.scales == 2 else 1, windows)
+    check_images(y, name="y", min_side=min_side, why=why)
+    with torch.no_grad():
+        described = distance.describe(y, net, layers, alpha, windows, tile)
+
+    def distance_of(x: Tensor) -> Tensor:
+        check_pair(x, y, min_side=min_side, why=why)
+        return distance.between(distance.describe(x, net, layers, alpha, windows, tile), described)
+
+    return distance_of
 
 
 def describe_pair(

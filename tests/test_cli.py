@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import doctest
 import io
 import json
@@ -22,6 +23,7 @@ from PIL import Image
 import dsd_lib as dsd
 from dsd_lib import cli, no_reference
 from dsd_lib.quality import baselines, natural_scenes, scoring
+from dsd_lib.quality.measures import MEASURES
 
 LAYERS = ["--layers", "relu1_2", "relu2_1"]  # quick
 QUICK = [*LAYERS, "--device", "cpu"]
@@ -246,6 +248,30 @@ def test_memory_that_runs_out_is_that_pictures_error(here, capsys, monkeypatch):
     status, _, err = run(capsys, "compare", "truth.png", "noise.png", "--measures", "hungry")
     assert status == 1
     assert err == "dsd: noise.png: hungry: not enough memory: you tried to allocate 1 TB\n"
+
+
+def test_a_measure_says_what_memory_it_needs_before_it_starts(here, capsys, monkeypatch):
+    monkeypatch.setattr(scoring, "free_memory", lambda device: 2e9)
+    slow = dataclasses.replace(MEASURES["ssim"], bytes_per_pixel=500_000, function=pytest.fail)
+    monkeypatch.setitem(MEASURES, "ssim", slow)
+    monkeypatch.setitem(scoring.FULL_REFERENCE, "ssim", slow)
+    command = ["compare", "truth.png", "noise.png", "--measures", "ssim", "dsd", *QUICK]
+    status, out, err = run(capsys, *command, "--csv", "-")
+    assert (status, err) == (
+        1,
+        "dsd: noise.png: ssim: it needs about 3.8 GB of memory for 96 x 80 pixels, and 2.0 GB are "
+        "free\n",
+    )
+    assert float(read_csv(out)[0]["dsd"]) > 0  # the others go on
+
+
+@pytest.mark.parametrize("name", ["dsd", "perceptual"])
+def test_a_reference_is_described_once(here, net, name):
+    passed = []
+    with net.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0]))):
+        scoring.compare("truth.png", ["noise.png", "blur.png", "gray.png"], name, net=net)
+    scales = 2 if name == "dsd" else 1
+    assert sum(passed) == scales * (1 + 3)
 
 
 def test_not_a_number_is_an_error_and_no_value(here, capsys, monkeypatch):

@@ -34,16 +34,31 @@ class Prepared:
         higher_is_better: its direction.
         function: ``(image, reference) -> (N,)``, or ``(image) -> (N,)`` without a reference.
         settings: what its value depends on, in words and numbers.
+        distance_to: ``(reference) -> function of images``, if a reference can be described once.
+        bytes_per_pixel: the measure's own.
     """
 
     name: str
     higher_is_better: bool
     function: Callable[..., Tensor]
     settings: dict[str, object] = field(default_factory=dict)
+    distance_to: Callable[[Tensor], Callable[[Tensor], Tensor]] | None = None
+    bytes_per_pixel: float = 0.0
 
     def __call__(self, *images: Tensor) -> Tensor:
         """The measure of an image, or of an image and its reference: ``(N,)``."""
         return self.function(*images)
+
+    def against(self, reference: Tensor) -> Callable[[Tensor], Tensor]:
+        """The measure of images against one reference, which is described once if possible.
+
+        >>> y = torch.full((1, 3, 8, 8), 0.5)
+        >>> MEASURES["psnr"].prepare().against(y)(y + 0.1)
+        tensor([20.0000])
+        """
+        if self.distance_to is not None:
+            return self.distance_to(reference)
+        return lambda image: self.function(image, reference)
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,7 @@ class Measure:
         weights: the parameters it needs and where they come from; "" for none.
         downloads: whether these are downloaded at first use.
         fixed: settings that its value depends on and that cannot be chosen.
+        bytes_per_pixel: memory it needs besides the images, measured on a CPU; 0 if tiles bound it.
     """
 
     key: str
@@ -81,6 +97,7 @@ class Measure:
     weights: str = ""
     downloads: bool = False
     fixed: dict[str, object] = field(default_factory=dict)
+    bytes_per_pixel: float = 0.0
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -128,8 +145,16 @@ class Measure:
             settings["alpha"] = options["alpha"]
         if options.get("windows", 1) != 1:
             settings["windows"] = options["windows"]
+        function, distance_to = partial(self.function, **options), None
+        if self.key in losses.DISTANCES:
+            distance_to = partial(losses.distance_to, self.key, **options)
         return Prepared(
-            self.key, self.higher_is_better, partial(self.function, **options), settings
+            self.key,
+            self.higher_is_better,
+            function,
+            settings,
+            distance_to,
+            self.bytes_per_pixel,
         )
 
     def missing(self) -> str:
@@ -212,6 +237,7 @@ MEASURES: dict[str, Measure] = {
             "section 3.4",
             losses.perceptual_distance,
             min_size=(16, 16),
+            bytes_per_pixel=1000,
         ),
         _deep(
             "projected_distribution",
@@ -219,6 +245,7 @@ MEASURES: dict[str, Measure] = {
             "section 3.4",
             losses.projected_distribution_distance,
             min_size=(4, 4),
+            bytes_per_pixel=1250,
         ),
         _deep(
             "contextual",
@@ -227,6 +254,7 @@ MEASURES: dict[str, Measure] = {
             losses.contextual_distance,
             min_size=(8, 8),
             symmetric=False,
+            bytes_per_pixel=1200,
         ),
         _deep(
             "dists_form",
@@ -235,6 +263,7 @@ MEASURES: dict[str, Measure] = {
             rivals.dists_form,
             value_range=(0, 2),
             min_size=(16, 16),
+            bytes_per_pixel=2250,
         ),
         _deep(
             "lpips_form",
@@ -243,6 +272,7 @@ MEASURES: dict[str, Measure] = {
             rivals.lpips_form,
             value_range=(0, 10),
             min_size=(16, 16),
+            bytes_per_pixel=2000,
         ),
         _deep(
             "deep_wsd_form",
@@ -250,6 +280,7 @@ MEASURES: dict[str, Measure] = {
             "Liao et al. 2022",
             rivals.deep_wsd_form,
             min_size=(16, 16),
+            bytes_per_pixel=2200,
         ),
         _deep(
             "sliced_wasserstein",
@@ -257,11 +288,20 @@ MEASURES: dict[str, Measure] = {
             "Heitz et al. 2021",
             rivals.sliced_wasserstein_distance,
             min_size=(4, 4),
+            bytes_per_pixel=1250,
         ),
-        _similarity("psnr", "PSNR", "", baselines.psnr, identical=INF),
-        _similarity("psnr_y", "PSNR of the luma", "", baselines.psnr_y, identical=INF),
+        _similarity("psnr", "PSNR", "", baselines.psnr, identical=INF, bytes_per_pixel=24),
         _similarity(
-            "ssim", "SSIM", "Wang et al. 2004", baselines.ssim, value_range=(-1, 1), identical=1
+            "psnr_y", "PSNR of the luma", "", baselines.psnr_y, identical=INF, bytes_per_pixel=20
+        ),
+        _similarity(
+            "ssim",
+            "SSIM",
+            "Wang et al. 2004",
+            baselines.ssim,
+            value_range=(-1, 1),
+            identical=1,
+            bytes_per_pixel=440,
         ),
         _similarity(
             "ssim_y",
@@ -271,6 +311,7 @@ MEASURES: dict[str, Measure] = {
             value_range=(-1, 1),
             min_size=(11, 11),
             identical=1,
+            bytes_per_pixel=230,
         ),
         _similarity(
             "ms_ssim",
@@ -280,6 +321,7 @@ MEASURES: dict[str, Measure] = {
             value_range=(0, 1),
             min_size=(176, 176),
             identical=1,
+            bytes_per_pixel=220,
         ),
         Measure(
             "lpips",
@@ -297,6 +339,7 @@ MEASURES: dict[str, Measure] = {
             baselines.shift_tolerant_lpips,
             min_size=(64, 64),
             weights="in its authors' package, stlpips-pytorch",
+            bytes_per_pixel=1000,
         ),
         Measure(
             "grid",
@@ -305,6 +348,7 @@ MEASURES: dict[str, Measure] = {
             grid.grid_energy,
             min_size=(64, 64),
             identical=1,
+            bytes_per_pixel=200,
         ),
         _naturalness(2),
         _naturalness(4),
@@ -316,6 +360,7 @@ MEASURES: dict[str, Measure] = {
             min_size=(96, 192),
             differentiable=False,
             weights=_NATURAL_SCENES,
+            bytes_per_pixel=95,
         ),
         _blind(
             "brisque",
@@ -326,6 +371,7 @@ MEASURES: dict[str, Measure] = {
             min_size=(32, 32),
             differentiable=False,
             weights=_NATURAL_SCENES,
+            bytes_per_pixel=100,
         ),
     )
 }

@@ -7,9 +7,10 @@ The measures are those of :mod:`dsd_lib.quality.measures`.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -289,11 +290,26 @@ def prepare(
     return [m.prepare(**{k: v for k, v in given.items() if k in m.options}) for m in chosen]
 
 
+@dataclass
+class _Reference:
+    """A reference that is held, because the next image often has the same one."""
+
+    source: Path | Tensor | None = None
+    image: Tensor | None = None
+    functions: dict[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+
+    def function(self, m: Prepared) -> Callable[[Tensor], Tensor]:
+        """The measure of images against it."""
+        if m.name not in self.functions:
+            self.functions[m.name] = m.against(self.image)
+        return self.functions[m.name]
+
+
 def measure(
     jobs: Iterable[Job], measures: Sequence[Prepared], device: torch.device
 ) -> Iterator[tuple[Row, list[Exception]]]:
     """One row after the other, each with what went wrong in it; such a measure's value is None."""
-    held: tuple[object, Tensor | None] = (None, None)  # the last reference, often the next one too
+    reference = _Reference()
     for job in jobs:
         row: Row = {"picture": job.name}
         if job.reference is not None:
@@ -301,19 +317,20 @@ def measure(
         row |= {m.name: None for m in measures}
         problems: list[Exception] = []
         try:
-            pictures = [_load(job.picture, device)]
+            image = _load(job.picture, device)
             if job.reference is not None:
-                if held[0] is not job.reference:
-                    held = (job.reference, _load(job.reference, device))
-                pictures.append(held[1])
-                _check_sizes(job, *pictures)
+                if reference.source is not job.reference:
+                    reference = _Reference(job.reference, _load(job.reference, device))
+                _check_sizes(job, image, reference.image)
         except (OSError, ValueError, TypeError) as error:
             problems.append(error)
         else:
             for m in measures:
                 try:
+                    _check_memory(m, image)
                     with torch.no_grad():
-                        value = m.function(*pictures).item()
+                        function = m.function if job.reference is None else reference.function(m)
+                        value = function(image).item()
                     if math.isnan(value):
                         raise ValueError("it is not defined for this picture")
                     row[m.name] = value
@@ -323,6 +340,28 @@ def measure(
                     problem.__cause__ = error
                     problems.append(problem)
         yield row, problems
+
+
+def _check_memory(m: Prepared, image: Tensor) -> None:
+    """Raise a MemoryError before hours of swapping, or an end without a word."""
+    height, width = image.shape[2:]
+    needed, free = m.bytes_per_pixel * height * width, free_memory(image.device)
+    if needed > free:
+        raise MemoryError(
+            f"it needs about {needed / 1e9:.1f} GB of memory for {width} x {height} pixels, and "
+            f"{free / 1e9:.1f} GB are free"
+        )
+
+
+def free_memory(device: torch.device) -> float:
+    """How many bytes are free on a device; infinity where the system does not tell.
+
+    >>> free_memory(torch.device("cpu")) > 0
+    True
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available if device.type == "cpu" else math.inf
 
 
 def _load(picture: Path | Tensor, device: torch.device) -> Tensor:
