@@ -8,6 +8,7 @@ DSDTry.part("engine", function () {
   const loading = {};
   let count = 0;
   let workers = null;
+  let loaded = false;
 
   class Canceled extends Error {}
 
@@ -69,7 +70,9 @@ DSDTry.part("engine", function () {
     once("runtime", async () => {
       const files = ["ort", "ort_loader", "ort_wasm"].map((f) => DSDTry.asset(`runtime/${f}`));
       const [script, loader, wasm] = await Promise.all(files);
-      return ask("networks", "start", { script, loader, wasm });
+      const threads = await ask("networks", "start", { script, loader, wasm });
+      loaded = true;
+      return threads;
     });
 
   const model = (name) =>
@@ -96,5 +99,7 @@ DSDTry.part("engine", function () {
     ask("pixels", "open", { bitmap, longest }, { transfer: [bitmap] });
   const resize = (image, how) => ask("pixels", "resize", { image, ...how });
 
-  return { Canceled, distort, enlarge, measure, open, resize, runtime, settings };
+  const isLoaded = () => loaded;
+
+  return { Canceled, distort, enlarge, isLoaded, measure, open, resize, runtime, settings };
 });

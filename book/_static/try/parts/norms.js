@@ -42,7 +42,7 @@ DSDTry.part("norms", function (use) {
         parts.median.style.left = at(known[i][50]);
         parts.bar.style.width = at(measured[layer]);
         parts.before.hidden = !before;
-        if (before) parts.before.style.left = at(before[layer]);
+        if (before) parts.before.style.width = at(before[layer]);
         parts.expected.hidden = !expected;
         if (expected) parts.expected.style.left = at(Math.min(end, expected[layer]));
         cells[1].textContent = number(measured[layer]);
@@ -56,6 +56,10 @@ DSDTry.part("norms", function (use) {
     const tables = alphas.map((alpha) => [alpha, table(alpha, reference)]);
     const key = (name, text) =>
       el("span", {}, el("i", { class: name, "aria-hidden": "true" }), text);
+    const keys = {
+      before: key("before", "without the sliders"),
+      expected: key("expected", "what ψ expects"),
+    };
     const element = section(
       "results",
       "Self-dissimilarity ‖DSD‖₁ at each layer",
@@ -64,10 +68,10 @@ DSDTry.part("norms", function (use) {
         "p",
         { class: "dsd-try-key" },
         key("bar", "this image"),
-        key("before", "without the sliders"),
         key("usual", "90% of the photos"),
         key("median", "their median"),
-        key("expected", "what ψ expects"),
+        keys.before,
+        keys.expected,
       ),
       el(
         "p",
@@ -75,10 +79,13 @@ DSDTry.part("norms", function (use) {
         `Percentiles are among the ${reference.photos} photos of BSDS500.`,
       ),
     );
-    const show = (measured, before, expected) =>
-      tables.forEach(([alpha, { show: each }]) =>
-        each(measured[alpha], before?.[alpha], expected[alpha]),
-      );
+    function show(measured, before, expected) {
+      keys.before.hidden = !before;
+      keys.expected.hidden = Object.keys(expected).length === 0;
+      for (const [alpha, { show: each }] of tables) {
+        each(measured[alpha], before?.[alpha], expected[alpha]);
+      }
+    }
     return { element, show };
   }
 

@@ -56,16 +56,19 @@ DSDTry.part("panel", function (use) {
       job?.abort();
       const mine = (job = new AbortController());
       const began = performance.now();
-      words.textContent = `${what}…`;
+      words.textContent = engine.isLoaded() ? `${what}…` : "Loading the networks…";
       bar.removeAttribute("value");
       bar.hidden = cancel.hidden = false;
       panel.setAttribute("aria-busy", "true");
       try {
-        const result = await work({
-          signal: mine.signal,
-          progress: (share) => (bar.value = share),
+        const stopped = new Promise((_, reject) => {
+          mine.signal.addEventListener("abort", () => reject(new engine.Canceled("canceled")));
         });
-        mine.signal.throwIfAborted();
+        const progress = (share) => {
+          bar.value = share;
+          if (words.textContent !== `${what}…`) words.textContent = `${what}…`;
+        };
+        const result = await Promise.race([work({ signal: mine.signal, progress }), stopped]);
         words.textContent = `Done in ${((performance.now() - began) / 1000).toFixed(1)} s.`;
         return result;
       } catch (error) {
