@@ -30,6 +30,7 @@ from pathlib import Path
 from torch import Tensor
 
 import dsd_lib as dsd
+from data_scripts.shared.presets import PRESETS, degradation
 from data_scripts.shared.restored import (
     DEVICE,
     Case,
@@ -41,10 +42,9 @@ from data_scripts.shared.restored import (
     evaluate,
     trained_runs,
 )
-from data_scripts.train_restoration import PRESETS, degradation
 from dsd_lib.files import data_folder, list_images
+from dsd_lib.restoration.crops import seeded
 from dsd_lib.restoration.degradations import MotionBlur, levin_kernels
-from dsd_lib.restoration.training import seeded
 
 SYNTHETIC = 24
 KERNELS = 8
@@ -97,7 +97,7 @@ def spread(files: list[Path], *counts: int) -> list[list[Path]]:
 
 def synthetic_case(file: Path, index: int) -> Case:
     """An image blurred as in training, the same way every time."""
-    return _blurred(file, degradation("deblur", PRESETS[TRAINING]), index)
+    return _blurred(file, degradation("deblur", PRESETS[TRAINING]["deblur"]), index)
 
 
 def levin_case(file: Path, index: int, kernel: Tensor) -> Case:

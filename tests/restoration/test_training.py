@@ -1,6 +1,7 @@
 """The training loop: what a step sees, stopping and going on, several processes, failures."""
 
 import csv
+import json
 import os
 import signal
 import socket
@@ -20,10 +21,14 @@ from PIL import Image
 from torch import nn
 
 import dsd_lib as dsd
-from dsd_lib.restoration import training
+from dsd_lib.restoration import crops as crop_module
+from dsd_lib.restoration import run_folder, training, training_images
+from dsd_lib.restoration.crops import DegradedCrops, PairedCrops, seeded
 from dsd_lib.restoration.degradations import Downscale, MotionBlur, downscale
 from dsd_lib.restoration.networks import XSRResNet
-from dsd_lib.restoration.training import DegradedCrops, PairedCrops, Pictures, Settings
+from dsd_lib.restoration.settings import Settings
+from dsd_lib.restoration.training_images import TrainingImages
+from dsd_lib.restoration.validation import Validation
 
 SETTINGS = Settings(steps=8, batch=4, log_every=1, validate_every=2, checkpoint_every=2)
 CPU = torch.device("cpu")
@@ -56,7 +61,7 @@ def make_network() -> XSRResNet:
 
 
 def make_crops(files: list[Path], seed: int = 0) -> DegradedCrops:
-    return DegradedCrops(Pictures(files), Downscale(2), side=8, scale=2, margin=2, seed=seed)
+    return DegradedCrops(TrainingImages(files), Downscale(2), side=8, scale=2, margin=2, seed=seed)
 
 
 def run(crops, folder, settings=SETTINGS, loss=None, **options):
@@ -117,55 +122,83 @@ def test_settings_that_make_no_sense(options, message):
 
 def test_generators_differ_in_every_number():
     numbers = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), (2**32, 0, 0), (0, 0)]
-    values = {torch.rand(1, generator=training.seeded(*n)).item() for n in numbers}
+    values = {torch.rand(1, generator=seeded(*n)).item() for n in numbers}
     assert len(values) == len(numbers)
 
 
-def test_crops_of_pictures_decoded_once_or_each_time(files, tmp_path, monkeypatch):
+def test_crops_of_images_decoded_once_or_each_time(files, tmp_path, monkeypatch):
     expected = dsd.load_image(files[1])[0, :, 3:23, 5:35]
-    for pictures in (Pictures(files), Pictures(files, tmp_path / "cache", quiet=True)):
-        crop = pictures.crop(1, 3, 5, 20, 30)
+    for images in (TrainingImages(files), TrainingImages(files, tmp_path / "cache", quiet=True)):
+        crop = images.crop(1, 3, 5, 20, 30)
         assert crop.dtype == torch.uint8 and torch.equal(crop.float() / 255, expected)
-        assert pictures.decoded_bytes == 3 * 3 * 40 * 48
+        assert images.decoded_bytes == 3 * 3 * 40 * 48
 
     def refuse(path):
         raise AssertionError(f"{path} is decoded again")
 
-    monkeypatch.setattr(training, "load_image", refuse)
-    again = Pictures(files, tmp_path / "cache")
+    monkeypatch.setattr(training_images, "load_image", refuse)
+    again = TrainingImages(files, tmp_path / "cache")
     assert torch.equal(again.crop(1, 3, 5, 20, 30), crop)
 
 
-def test_pictures_that_change_are_decoded_anew(files, tmp_path):
+def test_images_that_change_are_decoded_anew(files, tmp_path):
     cache = tmp_path / "cache"
-    before = Pictures(files, cache, quiet=True).crop(0, 0, 0, 4, 4)
+    before = TrainingImages(files, cache, quiet=True).crop(0, 0, 0, 4, 4)
     Image.new("RGB", (48, 40), "red").save(files[0])
-    after = Pictures(files, cache, quiet=True).crop(0, 0, 0, 4, 4)
+    after = TrainingImages(files, cache, quiet=True).crop(0, 0, 0, 4, 4)
     assert not torch.equal(before, after) and after[0].eq(255).all()
     assert len(list(cache.iterdir())) == 2 and not list(cache.glob("*.part"))
 
 
-def test_a_picture_that_lies_on_its_side_is_turned(tmp_path):
+@pytest.mark.parametrize("damage", ["cut", "zeroed", "flipped", "longer"])
+def test_a_damaged_cache_is_made_anew(damage, files, tmp_path):
+    expected = TrainingImages(files, tmp_path / "cache", quiet=True).crop(2, 0, 0, 40, 48)
+    (cache,) = (tmp_path / "cache").iterdir()
+    content = cache.read_bytes()
+    flipped = bytearray(content)
+    flipped[-100] ^= 4
+    cache.write_bytes(
+        {
+            "cut": content[: len(content) // 2],
+            "zeroed": bytes(len(content)),
+            "flipped": bytes(flipped),
+            "longer": content + b"0",
+        }[damage]
+    )
+    again = TrainingImages(files, tmp_path / "cache", quiet=True)
+    assert torch.equal(again.crop(2, 0, 0, 40, 48), expected)
+    assert cache.read_bytes() == content and list((tmp_path / "cache").iterdir()) == [cache]
+
+
+def test_files_that_change_have_another_fingerprint(files):
+    before = TrainingImages(files).fingerprint
+    assert TrainingImages(files).fingerprint == before
+    assert TrainingImages(files[:2]).fingerprint != before
+    os.utime(files[1], ns=(0, 0))
+    assert TrainingImages(files).fingerprint != before
+
+
+def test_an_image_that_lies_on_its_side_is_turned(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (30, 20), "blue").save(tmp_path / "a.jpg", exif=exif)
     for cache in (None, tmp_path / "cache"):
-        pictures = Pictures([tmp_path / "a.jpg"], cache, quiet=True)
-        assert pictures.sides == [(30, 20)]
-        assert pictures.crop(0, 10, 0, 20, 20).shape == (3, 20, 20)
+        images = TrainingImages([tmp_path / "a.jpg"], cache, quiet=True)
+        assert images.sides == [(30, 20)]
+        assert images.crop(0, 10, 0, 20, 20).shape == (3, 20, 20)
 
 
-def test_pictures_that_cannot_be_trained_on(files, tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="no pictures to train on"):
-        Pictures([])
+def test_images_that_cannot_be_trained_on(files, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="no images to train on"):
+        TrainingImages([])
     with pytest.raises(FileNotFoundError, match=r"no image at .*gone.png"):
-        Pictures([tmp_path / "gone.png"])
+        TrainingImages([tmp_path / "gone.png"])
     with pytest.raises(ValueError, match=r"0.png: expected sides of at least 42 .* 40 x 48"):
-        DegradedCrops(Pictures(files), Downscale(2), side=17, scale=2, margin=2)
+        DegradedCrops(TrainingImages(files), Downscale(2), side=17, scale=2, margin=2)
     free = SimpleNamespace(free=1000)
-    monkeypatch.setattr(training.shutil, "disk_usage", lambda path: free)
+    monkeypatch.setattr(training_images.shutil, "disk_usage", lambda path: free)
     with pytest.raises(OSError, match=r"expected 0.0 GB of room"):
-        Pictures(files, tmp_path / "cache")
+        TrainingImages(files, tmp_path / "cache")
 
 
 KERNEL = torch.tensor([[0.0, 0.1, 0.0], [0.2, 0.3, 0.4], [0.0, 0.0, 0.0]])
@@ -176,21 +209,19 @@ KERNEL = torch.tensor([[0.0, 0.1, 0.0], [0.2, 0.3, 0.4], [0.0, 0.0, 0.0]])
     [(Downscale(4), 4, 2), (MotionBlur(3, kernels=[KERNEL], noise=(0, 0)), 1, 1)],
     ids=["bicubic", "blur"],
 )
-def test_a_crop_is_that_of_the_whole_picture_degraded(
-    degradation, scale, margin, files, monkeypatch
-):
+def test_a_crop_is_that_of_the_whole_image_degraded(degradation, scale, margin, files, monkeypatch):
     """With the margin; without it the crop's border is felt."""
-    pictures, top, left = Pictures(files), 8, 4
+    images, top, left = TrainingImages(files), 8, 4
     whole = dsd.load_image(files[0])
     degraded, _ = degradation(whole, torch.Generator())
 
     def draw(sources, side, generator):
         return [sources[0].crop(0, top, left, side, side)]
 
-    monkeypatch.setattr(training, "_draw", draw)
+    monkeypatch.setattr(crop_module, "_draw", draw)
     errors = {}
     for used in (margin, 0):
-        crops = DegradedCrops(pictures, degradation, side=4, scale=scale, margin=used)
+        crops = DegradedCrops(images, degradation, side=4, scale=scale, margin=used)
         given, target = crops(0, 1, slice(None), CPU)
         row, column = top // scale + used, left // scale + used
         errors[used] = (given - degraded[:, :, row : row + 4, column : column + 4]).abs().max()
@@ -212,7 +243,7 @@ def test_processes_share_a_batch_and_every_step_and_seed_has_its_own(files):
 
 
 def test_random_degradations_are_shared_by_processes_too(files):
-    crops = DegradedCrops(Pictures(files), MotionBlur(5), side=16, margin=2)
+    crops = DegradedCrops(TrainingImages(files), MotionBlur(5), side=16, margin=2)
     given, _ = crops(0, 4, slice(None), CPU)
     assert torch.equal(crops(0, 4, slice(1, None, 2), CPU)[0], given[1::2])
 
@@ -220,10 +251,8 @@ def test_random_degradations_are_shared_by_processes_too(files):
 def test_crops_come_from_everywhere_turned_and_mirrored_in_all_ways(tmp_path):
     ramp = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16, 1).repeat(3, axis=2)
     Image.fromarray(ramp).save(tmp_path / "a.png")
-    pictures = Pictures([tmp_path / "a.png"])
-    seen = [
-        training._draw((pictures,), 8, training.seeded(0, 0, i))[0][0].int() for i in range(400)
-    ]
+    images = TrainingImages([tmp_path / "a.png"])
+    seen = [crop_module._draw((images,), 8, seeded(0, 0, i))[0][0].int() for i in range(400)]
     steps = {(int(c[1, 0] - c[0, 0]), int(c[0, 1] - c[0, 0])) for c in seen}
     assert steps == {(a, b) for s in (1, -1) for t in (16, -16) for a, b in ((s, t), (t, s))}
     corners = {int(c.min()) for c in seen}
@@ -235,8 +264,8 @@ def test_pairs_are_cut_at_the_same_place(files, tmp_path):
     for file in files:
         small = downscale(dsd.load_image(file), 2)
         Image.fromarray(dsd.to_array(small)).save(tmp_path / "small" / file.name)
-    small = Pictures(sorted((tmp_path / "small").iterdir()))
-    crops = PairedCrops(small, Pictures(files), side=10, scale=2)
+    small = TrainingImages(sorted((tmp_path / "small").iterdir()))
+    crops = PairedCrops(small, TrainingImages(files), side=10, scale=2)
     given, target = crops(0, 8, slice(None), CPU)
     expected = downscale(target, 2)
     inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
@@ -244,11 +273,11 @@ def test_pairs_are_cut_at_the_same_place(files, tmp_path):
     part = crops(0, 8, slice(1, None, 4), CPU)
     assert torch.equal(part[0], given[1::4]) and torch.equal(part[1], target[1::4])
     with pytest.raises(ValueError, match="expected the second 4 times the first"):
-        PairedCrops(small, Pictures(files), side=10, scale=4)
-    with pytest.raises(ValueError, match="as many degraded pictures as clean ones, got 3 and 2"):
-        PairedCrops(small, Pictures(files[:2]), side=10, scale=2)
+        PairedCrops(small, TrainingImages(files), side=10, scale=4)
+    with pytest.raises(ValueError, match="as many degraded images as clean ones, got 3 and 2"):
+        PairedCrops(small, TrainingImages(files[:2]), side=10, scale=2)
     with pytest.raises(ValueError, match="expected sides of at least 21 pixels"):
-        PairedCrops(small, Pictures(files), side=21, scale=2)
+        PairedCrops(small, TrainingImages(files), side=21, scale=2)
 
 
 # The loop
@@ -261,7 +290,7 @@ def test_validation_gives_the_psnr_of_the_papers(tmp_path):
         nn.init.zeros_(weight)
     given = torch.full((1, 3, 8, 8), 0.5)
     pairs = [(given, torch.full((1, 3, 16, 16), value)) for value in (0.6, 0.45)]
-    value = training.Validation(pairs, tmp_path)(net, 7)
+    value = Validation(pairs, tmp_path)(net, 7)
     assert value == pytest.approx(21.3219 + 6.0206 / 2, abs=1e-3)
     assert net.training and (tmp_path / "step_0000007.png").is_file()
 
@@ -269,7 +298,7 @@ def test_validation_gives_the_psnr_of_the_papers(tmp_path):
 def test_training_lowers_the_loss_and_writes_what_it_promises(files, crops, tmp_path):
     given, target = make_crops(files, seed=9)(0, 2, slice(None), CPU)
     pairs = list(zip(given[:, None], target[:, None], strict=True))
-    validation = training.Validation(pairs, tmp_path / "run" / "validation")
+    validation = Validation(pairs, tmp_path / "run" / "validation")
     settings = Settings(
         steps=30, batch=4, rate=4e-3, log_every=5, validate_every=10, checkpoint_every=30
     )
@@ -343,17 +372,17 @@ def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(step, crops, tmp
 
 def test_a_crash_while_a_checkpoint_is_written_leaves_the_one_before(crops, tmp_path, monkeypatch):
     unbroken = run(crops, tmp_path / "unbroken")
-    write, fsync = training.write_atomically, os.fsync
+    write, fsync = run_folder.write_atomically, os.fsync
 
     def crash(path, content):
         if path.name == "checkpoint.pt" and path.is_file():
             monkeypatch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError("full")))
         write(path, content)
 
-    monkeypatch.setattr(training, "write_atomically", crash)
+    monkeypatch.setattr(run_folder, "write_atomically", crash)
     with pytest.raises(OSError, match="full"):
         run(crops, tmp_path / "broken")
-    monkeypatch.setattr(training, "write_atomically", write)
+    monkeypatch.setattr(run_folder, "write_atomically", write)
     monkeypatch.setattr(os, "fsync", fsync)
     state = torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)
     assert state["step"] == 2
@@ -391,7 +420,7 @@ def slow_run(folder: Path) -> None:
     run(slow, folder / "killed", workers=1)
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_been(files, crops, tmp_path):
+def test_a_killed_run_resumes_as_if_never_interrupted(files, crops, tmp_path):
     process = start_process("slow_run", tmp_path)
     log = tmp_path / "killed" / "log.csv"
     for _ in range(3000):
@@ -489,9 +518,9 @@ def test_what_is_not_finite_stops_the_run_and_is_named(what, value, crops, tmp_p
             good["content"] = content
         write(path, content)
 
-    write = training.write_atomically
+    write = run_folder.write_atomically
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "write_atomically", keep)
+        patch.setattr(run_folder, "write_atomically", keep)
         with pytest.raises(
             FloatingPointError, match=rf"^step 8: {what} = {value}; .*checkpoint is"
         ):
@@ -537,12 +566,57 @@ def test_the_gradient_is_clipped_and_logged_as_it_was(crops, tmp_path):
     assert norms[1e-3] == pytest.approx((1e-3, norms[None][1]), rel=1e-3)
 
 
-def test_a_run_does_not_go_on_with_other_settings(crops, tmp_path):
+def test_a_run_does_not_resume_with_other_settings(crops, tmp_path):
     run(crops, tmp_path)
     other = Settings(steps=8, batch=2, log_every=1, validate_every=2, checkpoint_every=2, about="x")
     message = "is of a run with other settings .batch: 4 -> 2, about: '' -> 'x'."
     with pytest.raises(ValueError, match=message):
         run(crops, tmp_path, other)
+
+
+def test_a_description_is_compared_entry_by_entry(crops, tmp_path):
+    about = json.dumps({"loss": "dsd", "files": "abc"})
+    run(crops, tmp_path, replace(SETTINGS, about=about))
+    with pytest.raises(ValueError, match=r"other settings \(files: 'abc' -> 'xyz'\); give another"):
+        run(crops, tmp_path, replace(SETTINGS, about=about.replace("abc", "xyz")))
+    # What a run of an older version could not say does not keep it from resuming.
+    run(crops, tmp_path, replace(SETTINGS, about=json.dumps({**json.loads(about), "new": 1})))
+
+
+def test_two_runs_cannot_share_a_folder(crops, tmp_path):
+    with run_folder.locked(tmp_path), pytest.raises(BlockingIOError, match="another run works"):
+        run(crops, tmp_path)
+    assert not (tmp_path / "log.csv").exists()
+    run(crops, tmp_path)  # the lock is gone
+    assert len(read_log(tmp_path)) == SETTINGS.steps
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_found(crops, tmp_path):
+    run(crops, tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    content, expected = path.read_bytes(), torch.load(path, weights_only=True)
+    checkpoint = run_folder.Checkpoint(path, SETTINGS, None, None, None, Accelerator(cpu=True))
+    weights = bytes(max(expected["net"].values(), key=torch.numel).untyped_storage())
+    inside = content.index(weights)
+    refused = 0
+    rng = np.random.default_rng(0)
+    for position in (inside, inside + len(weights) - 1, *rng.integers(len(content), size=60)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            state = checkpoint._read()
+        except ValueError as error:
+            assert "the checkpoint is damaged; remove it to start again" in str(error)
+            refused += 1
+        else:  # between the parts, where nothing is stored
+            assert position != inside
+            assert_equal(state["net"], expected["net"])
+            assert_equal(state["average"], expected["average"])
+    assert refused > 30
+    path.write_bytes(content[:-100])
+    with pytest.raises(ValueError, match="the checkpoint is damaged"):
+        run(crops, tmp_path)
 
 
 def test_a_batch_that_processes_cannot_share(crops, tmp_path):
