@@ -85,7 +85,7 @@ def insert(app: Sphinx, docname: str, source: list[str]) -> None:
     place = next(
         number for number, cell in enumerate(cells, 1) if "Running time" in "".join(cell["source"])
     )
-    launch = "colab_url" in app.config.html_theme_options.get("launch_buttons", {})
+    launch = bool(app.config.html_theme_options.get("launch_buttons", {}).get("colab_url"))
     text = box(docname, find_wheel(), launch)
     cells.insert(place, {"cell_type": "markdown", "metadata": {}, "source": text})
     source[0] = json.dumps(notebook)
