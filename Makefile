@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WHEEL := dist/.built
 
 .PHONY: help book test test-thorough test-reader test-colab browser chapters stamp format lint \
-	typecheck lint-web wheel gpu serve clean
+	typecheck lint-web wheel gpu pdf serve clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ book: $(READY) $(WHEEL) ## build the book, strictly; its site carries the librar
 	$(BIN)/python -m data_scripts.chapters
 	$(BIN)/jupyter-book build . --all --path-output . -n -W --keep-going
 	@echo "Built. Open $(CURDIR)/_build/html/index.html, or run: make serve"
+
+pdf: book browser ## print the whole book into _build/dsd-book.pdf
+	$(BIN)/python -m data_scripts.make_pdf
 
 serve: book ## build the book and serve it at http://127.0.0.1:8000
 	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
