@@ -61,16 +61,13 @@ def result_status(path: Path) -> str:
     return "\\\n  ".join(lines)
 
 
-def results_of(chapters: list[Path], results: list[Path]) -> dict[Path, list[Path]]:
-    """The stored results under the first chapter that loads each of them."""
-    shared: dict[Path, list[Path]] = {path: [] for path in chapters}
+def results_of(chapters: list[Path], results: list[Path]) -> dict[Path | None, list[Path]]:
+    """The stored results under the first chapter that loads each, or under None."""
+    shared: dict[Path | None, list[Path]] = {path: [] for path in [*chapters, None]}
+    sources = {path: path.read_text(encoding="utf-8") for path in chapters}
     for result in sorted(results):
-        for path in chapters:
-            if _loads(path.read_text(encoding="utf-8"), result.name):
-                shared[path].append(result)
-                break
-        else:
-            raise ValueError(f"{result}: no chapter loads it")
+        loads = (path for path, source in sources.items() if _loads(source, result.name))
+        shared[next(loads, None)].append(result)
     return shared
 
 
@@ -83,7 +80,11 @@ def _loads(source: str, name: str) -> bool:
 def render(results: list[Path], chapters: list[Path]) -> str:
     """The whole page."""
     shared = results_of(chapters, results)
-    text = "\n\n".join(chapter_status(path, shared[path]) for path in chapters)
+    parts = [chapter_status(path, shared[path]) for path in chapters]
+    if shared[None]:
+        others = [result_status(result) for result in shared[None]]
+        parts.append("\n\n".join(["## The scorecard alone", *others]))
+    text = "\n\n".join(parts)
     return PAGE.format(chapters=text, dirty=DIRTY if "-dirty" in text else "")
 
 
