@@ -6,6 +6,7 @@ import dataclasses
 import doctest
 import io
 import json
+import math
 import os
 import re
 import shlex
@@ -22,8 +23,9 @@ from PIL import Image
 
 import dsd_lib as dsd
 from dsd_lib import cli, no_reference
+from dsd_lib.cli import tables
 from dsd_lib.quality import baselines, natural_scenes, scoring
-from dsd_lib.quality.measures import MEASURES
+from dsd_lib.quality.measures import MEASURES, Prepared
 
 LAYERS = ["--layers", "relu1_2", "relu2_1"]  # quick
 QUICK = [*LAYERS, "--device", "cpu"]
@@ -98,6 +100,22 @@ def test_the_table(here, capsys, net):
     assert float(lines[6].split()[3]) == pytest.approx(np.mean(values), rel=1e-3)
     psnr = baselines.psnr(dsd.load_image("noise.png"), dsd.load_image("truth.png")).item()
     assert float(lines[2].split()[2]) == pytest.approx(psnr, rel=1e-3)
+
+
+def test_the_table_says_what_a_number_depends_on():
+    settings = (
+        {"network": "vgg16", "layers": ["relu2_1", "relu3_1"], "alpha": 2.5, "windows": 4},
+        {"network": "vgg16"},  # its layers cannot be chosen
+        {},
+    )
+    measures = [Prepared(f"m{i}", False, max, how) for i, how in enumerate(settings)]
+    row = {"picture": "a.png", "m0": 0.5, "m1": None, "m2": math.inf}
+    table = tables.as_table([scoring.Job(Path("a.png"), "a.png")], [(row, [])], measures)
+    assert table.splitlines()[2:] == [
+        "a.png        0.5000      -    inf",
+        "m0: relu2_1 relu3_1 of vgg16, alpha 2.5, windows 4",
+        "m1: vgg16",
+    ]
 
 
 def test_table_csv_json_and_python_agree(here, capsys):
@@ -756,6 +774,20 @@ def test_a_kill_leaves_no_half_file(here, capsys, monkeypatch):
     assert stop.value.code == 128 + signal.SIGTERM
     assert sorted(Path().iterdir()) == before
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_an_interrupt_while_pytorch_is_imported(tmp_path):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise KeyboardInterrupt")
+    root = Path(dsd.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "dsd_lib.cli", "score", "noise.png"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)])},
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "dsd: interrupted\n")
 
 
 # Processes

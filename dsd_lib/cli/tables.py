@@ -5,8 +5,9 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,8 +30,9 @@ def as_table(jobs: Sequence[Job], results: Sequence[Result], measures: Sequence[
         values = [row[m.name] for m in measures]
         lines.append([printable(row["picture"]), *map(_short, values)])
         complete = groups.setdefault(job.folder, [])
-        if None not in values:
-            complete.append(values)
+        numbers = [value for value in values if isinstance(value, float)]
+        if len(numbers) == len(values):
+            complete.append(numbers)
     for folder, complete in groups.items():
         if len(complete) > 1:
             which = f"{printable(folder)}, " if len(groups) > 1 and folder is not None else ""
@@ -41,12 +43,17 @@ def as_table(jobs: Sequence[Job], results: Sequence[Result], measures: Sequence[
     for name, *cells in lines:
         cells = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
         text += "  ".join([name.ljust(widths[0]), *cells]) + "\n"
-    for m in measures:
-        if m.settings:
-            how = m.settings
-            alpha = f", alpha {how['alpha']:g}" if "alpha" in how else ""
-            text += f"{m.name}: {' '.join(how['layers'])} of {how['network']}{alpha}\n"
-    return text
+    return text + "".join(f"{m.name}: {_in_words(m.settings)}\n" for m in measures if m.settings)
+
+
+def _in_words(settings: Mapping[str, Any]) -> str:
+    """``relu2_1 relu3_1 of vgg16, alpha 2``."""
+    layers = "".join(f"{layer} " for layer in settings.get("layers", ()))
+    others = {k: v for k, v in settings.items() if k not in ("layers", "network")}
+    words = [f"{k} {v:g}" if isinstance(v, float | int) else f"{k} {v}" for k, v in others.items()]
+    return ", ".join(
+        [f"{layers}of {settings['network']}" if layers else settings["network"], *words]
+    )
 
 
 def as_csv(results: Sequence[Result]) -> str:
@@ -84,9 +91,9 @@ def as_json(
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def _short(value: float | None) -> str:
+def _short(value: object) -> str:
     """Four digits; a dash for a missing value."""
-    return "-" if value is None else f"{value:#.4g}".removesuffix(".")
+    return f"{value:#.4g}".removesuffix(".") if isinstance(value, float) else "-"
 
 
 def _rounded(value: object) -> object:
