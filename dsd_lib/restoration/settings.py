@@ -15,7 +15,7 @@ class Settings:
         rate: Adam's learning rate, halved after 30, 60 and 90 % of the steps.
         clip: the gradient's norm is brought down to this where it is above; None leaves it.
         ema: decay of the exponential moving average of the weights, from 0 (the weights
-            themselves) to below 1; see :func:`moving_average`. The average is what is validated
+            themselves) to below 1; see ``moving_average``. The average is what is validated
             and what the run ends with.
         log_every: steps between two rows of the log, which are means over these steps.
         validate_every: steps between two looks at the validation images.

@@ -83,7 +83,7 @@ class TrainingImages:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A name for the files: their names, sizes and times of change."""
+        """A name for the files, made of their names, sizes and times of change."""
         found = hashlib.sha256()
         for file in self.files:
             stat = file.stat()
