@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         kind, _, name = self.path.split("?")[0][1:].partition("/")
-        options = '{"image": "astronaut"}'
+        options = unquote(urlsplit(self.path).query) or '{"image": "astronaut"}'
         made = {
             "page.html": PAGE.format(options=options, script=""),
             "automatic.html": PAGE.format(
@@ -447,6 +448,37 @@ def test_nothing_is_loaded_before_it_is_asked_for(chromium, site: str) -> None:
     assert (TRY / "try.js").stat().st_size < 6000
     assert closed.tab.locator(".fallback").is_visible()
     closed.context.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "sections", "told"),
+    [
+        ('{"view": "gram", "layer": "relu3_1", "alpha": 4}', ["matrices"], {}),
+        ('{"view": "dsd", "image": "gravel"}', ["results"], {}),
+        ('{"view": "distance", "set": {"blur": 1.5}}', ["scores", "results"],
+         {"blur": "σ = 1.5 px"}),
+        ('{"view": "naturalness", "set": {"jpeg": 30}}', ["scores", "results"],
+         {"jpeg": "quality 30"}),
+        ('{"view": "enlarge", "dial": 0.5}', ["enlarger"], {}),
+    ],
+)  # fmt: skip
+def test_a_chapter_shows_its_own_view(
+    chromium, site: str, options: str, sections: list[str], told: dict[str, str]
+) -> None:
+    panel = Panel(chromium, f"{site}/plain/page.html?{quote(options)}")
+    panel.start()
+    panel.tab.locator(".dsd-try-status").wait_for()
+    shown = panel.tab.locator(".dsd-try > section")
+    classes = [
+        c.removeprefix("dsd-try-") for c in shown.evaluate_all("s => s.map(e => e.className)")
+    ]
+    assert classes == sections
+    assert not panel.tab.locator(".fallback").is_visible()
+    for name, text in told.items():
+        slider = panel.tab.locator(f"[data-slider={name}]")
+        assert slider.get_attribute("aria-valuetext") == text
+    assert panel.complaints == []
+    panel.context.close()
 
 
 def choose_small(panel: Panel) -> None:
