@@ -55,7 +55,7 @@ format: $(READY) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(READY) ## format, style and the live page's JavaScript
+lint: $(READY) typecheck ## format, style, types and the live page's JavaScript
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-web; \

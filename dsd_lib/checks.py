@@ -124,7 +124,8 @@ def check_pair(
 
 def check_alpha(alpha: Any) -> None:
     """Raise a ValueError unless ``alpha``, the factor between two scales, is a number above 1."""
-    if not (isinstance(alpha, numbers.Real) and math.isfinite(alpha) and alpha > 1):
+    number = isinstance(alpha, numbers.Real)
+    if not (number and math.isfinite(alpha) and alpha > 1):
         raise ValueError(f"alpha: expected a number above 1, got {alpha!r}")
 
 

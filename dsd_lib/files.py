@@ -186,8 +186,9 @@ def list_images(
     errors = [error for error in errors if not isinstance(error, FileNotFoundError)]
     if errors and (on_error is None or not files):
         raise errors[0]
-    for error in errors if on_error is not None else ():
-        on_error(error)
+    if on_error is not None:
+        for error in errors:
+            on_error(error)
     if not files:
         raise FileNotFoundError(f"no images below {folder}")
     return sorted(files)

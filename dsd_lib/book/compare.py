@@ -1,6 +1,7 @@
 """Images to look at: panels that open large, and before and after under a bar."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -143,7 +144,7 @@ def tiles(sheet: Tensor, height: int, width: int | None = None) -> list[list[Ten
 
 def _panels(
     images: Sequence[Tensor], labels: Sequence[str], alt: str, quality: int
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     if not images or len(labels) != len(images):
         raise ValueError(
             f"expected one label for each of 1 or more images, got {len(labels)} and {len(images)}"

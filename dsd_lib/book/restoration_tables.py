@@ -9,7 +9,7 @@ from torch import Tensor
 from dsd_lib.book.component import Html
 from dsd_lib.book.plane import PlanePoint, image_plane
 from dsd_lib.book.plots import load_result
-from dsd_lib.book.tables import table
+from dsd_lib.book.tables import Direction, table
 from dsd_lib.images import load_image
 from dsd_lib.quality.measures import MEASURES
 
@@ -100,7 +100,7 @@ class RestorationResults:
 
     def differences(
         self, method: str, others: Sequence[str], of: str, measures: Sequence[str]
-    ) -> dict[str, dict[str, Interval]]:
+    ) -> dict[str, dict[str, dict[str, Interval]]]:
         """Measure -> other method -> :meth:`difference`, as ``dot_plot`` takes it as panels."""
         return {
             _head(k): {self.labels[n]: {"": self.difference(method, n, of, k)} for n in others}
@@ -144,7 +144,9 @@ class RestorationResults:
             for name in methods
         ]
         columns = {"method": ""} | {_head(k): f".{SHOWN[k][1]}f" for k in measures}
-        best = {_head(k): "higher" if MEASURES[k].higher_is_better else "lower" for k in measures}
+        best: dict[str, Direction] = {
+            _head(k): "higher" if MEASURES[k].higher_is_better else "lower" for k in measures
+        }
         return table(rows, columns, best=best, number=number, caption=caption, note=note)
 
     def regions(self, image: str) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from dsd_lib.book.component import Html, component, inline
 
@@ -128,22 +128,23 @@ def _show(
         cells = [row[index] for row in rows]
         texts = [_format(cell, form) for cell in cells]
         measured = [i for i, cell in enumerate(cells) if cell is not None and form]
-        measured = [i for i in measured if not isinstance(cells[i], str)]
+        values = {i: _value(cells[i]) for i in measured if not isinstance(cells[i], str)}
         top = None
-        if head in best and measured:
+        if head in best and values:
             pick = max if best[head] == "higher" else min
-            top = pick(measured, key=lambda i, cells=cells: _value(cells[i]))
+            top = pick(values, key=values.__getitem__)
         column = []
         for i, (text, interval) in enumerate(texts):
-            is_best = top is not None and i in measured and text == texts[top][0]
-            close = top is not None and i in measured and not is_best
-            close = close and _inside(_value(cells[i]), cells[top])
+            is_best = top is not None and i in values and text == texts[top][0]
+            close = (
+                top is not None and i in values and not is_best and _inside(values[i], cells[top])
+            )
             column.append(_Shown(text, interval, is_best, close))
         by_column.append(column)
     return [list(row) for row in zip(*by_column, strict=True)]
 
 
-def _value(cell: Cell) -> float:
+def _value(cell: Any) -> float:
     return cell[0] if isinstance(cell, tuple | list) else cell
 
 

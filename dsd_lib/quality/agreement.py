@@ -128,6 +128,7 @@ def rated_pairs(rated_set: RatedSet) -> tuple[RatedPair, ...]:
     return tuple(
         RatedPair(a.reference, a.image, b.image, float(p))
         for (a, b), p in zip(pairs, probabilities, strict=True)
+        if a.reference is not None
     )
 
 
@@ -310,7 +311,7 @@ def fit_logistic(values: ArrayLike, scores: ArrayLike) -> np.ndarray | None:
     return np.array([y0 + y1 * b1, y0 + y1 * b2, x0 + x1 * b3, x1 * abs(b4)])
 
 
-def logistic(values: ArrayLike, beta: Sequence[float]) -> np.ndarray:
+def logistic(values: ArrayLike, beta: Sequence[float] | np.ndarray) -> np.ndarray:
     """The 4-parameter logistic of :func:`fit_logistic`.
 
     >>> logistic([4.0], [80.0, 20.0, 4.0, 1.5])
@@ -557,11 +558,11 @@ def _take(members: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
 
 
 def _estimate(value: float, draws: ArrayLike) -> Estimate:
-    draws = np.asarray(draws)
-    draws = draws[np.isfinite(draws)]  # a draw can hold one reference only, and be constant
-    if not len(draws):
+    values = np.asarray(draws)
+    values = values[np.isfinite(values)]  # a draw can hold one reference only, and be constant
+    if not len(values):
         return Estimate(value, float("nan"), float("nan"))
-    low, high = np.percentile(draws, (2.5, 97.5))
+    low, high = np.percentile(values, (2.5, 97.5))
     return Estimate(float(value), float(low), float(high))
 
 

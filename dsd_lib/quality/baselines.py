@@ -5,6 +5,7 @@ from torchmetrics. :mod:`dsd_lib.quality.measures` says what each of them promis
 """
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,9 @@ from dsd_lib.checks import check_pair
 from dsd_lib.extras import needs
 from dsd_lib.gram import full_precision
 from dsd_lib.quality.shift_tolerant import load_shift_tolerant_lpips
+
+if TYPE_CHECKING:
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 _WINDOW = 11  # pixels; SSIM's Gaussian window with a standard deviation of 1.5
 _MS_SSIM_SIDE = 176  # pixels; below, the window does not fit into the fifth scale
@@ -205,7 +209,7 @@ def _ssim(x: Tensor, y: Tensor, zero_padding: bool) -> Tensor:
 
 
 @lru_cache(maxsize=2)
-def _lpips_metric(device: torch.device) -> nn.Module:
+def _lpips_metric(device: torch.device) -> "LearnedPerceptualImagePatchSimilarity":
     try:
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 

@@ -33,7 +33,8 @@ class _MeanOverImages(Metric):
 
     def __init__(self, network: nn.Module, label: str, **options: Any) -> None:
         super().__init__(**options)
-        self._network = (network,)  # in a tuple, so that PyTorch does not count its weights as ours
+        # In a tuple, so that PyTorch does not count its weights as ours.
+        self._network: tuple[Any] = (network,)
         # A MetricCollection takes two metrics for one when their states agree after the first
         # batch, as alpha 2 and 4 do (0) on equal images. Under different names they never agree.
         self._total = f"total_{label}".replace(".", "_")  # dots have a meaning in state_dict

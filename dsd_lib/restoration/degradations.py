@@ -14,6 +14,7 @@ import math
 import numbers
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -241,7 +242,7 @@ def motion_kernels(
     return rasterize(paths, size), drawn
 
 
-def motion_kernel(size: int, generator: torch.Generator, **options: object) -> Tensor:
+def motion_kernel(size: int, generator: torch.Generator, **options: Any) -> Tensor:
     """One kernel ``(size, size)`` of :func:`motion_kernels`, which has the options.
 
     >>> motion_kernel(9, torch.Generator().manual_seed(0)).shape

@@ -12,7 +12,7 @@ from dsd_lib.backbones import Backbone
 from dsd_lib.checks import check_pair
 from dsd_lib.descriptor import DEFAULT_LAYERS, check_descriptor
 from dsd_lib.gram import full_precision
-from dsd_lib.losses import DISTANCES, Description, check_bandwidth
+from dsd_lib.losses import DISTANCES, Description, Distance, check_bandwidth
 
 DISTRIBUTIONS = ("dsd", "multiscale_style", "style", "projected_distribution", "contextual")
 
@@ -112,8 +112,14 @@ class RestorationLoss(nn.Module):
         """
         _, perceptual, distribution = self.weights
         terms = self._terms(prediction, target, perceptual > 0, distribution > 0)
-        total = sum(w * term for w, term in zip(self.weights, terms.values(), strict=True))
+        weighted = (w * term for w, term in zip(self.weights, terms.values(), strict=True))
+        total = sum(weighted, start=prediction.new_zeros(()))
         return {**terms, "total": total}
+
+    @property
+    def _distance(self) -> Distance:
+        assert self.distribution is not None
+        return DISTANCES[self.distribution]
 
     def _terms(
         self, prediction: Tensor, target: Tensor, perceptual: bool, distribution: bool
@@ -132,7 +138,7 @@ class RestorationLoss(nn.Module):
             terms["perceptual"] = DISTANCES["perceptual"].between(maps, target_maps).mean()
         if distribution:
             options = {"bandwidth": self.bandwidth} if self.distribution == "contextual" else {}
-            distance = DISTANCES[self.distribution]
+            distance = self._distance
             terms["distribution"] = distance.between(
                 description, target_description, **options
             ).mean()
@@ -150,7 +156,7 @@ class RestorationLoss(nn.Module):
         perceptual_maps = {layer: maps[layer] for layer in deepest}
         if not distribution:
             return perceptual_maps, {}
-        distance = DISTANCES[self.distribution]
+        distance = self._distance
         scales = [{layer: maps[layer] for layer in layers}]
         scales += [
             self.net(small, layers, check_range=False)
@@ -166,7 +172,7 @@ class RestorationLoss(nn.Module):
         if perceptual:
             needs.append(self.net.min_side((self.net.last_conv,)))
         if distribution:
-            alpha = self.alpha if DISTANCES[self.distribution].scales == 2 else 1
+            alpha = self.alpha if self._distance.scales == 2 else 1
             needs.append(self.net.min_side(self.layers, alpha, self.windows))
         min_side, why = max(needs)
         check_pair(

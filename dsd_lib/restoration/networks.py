@@ -165,8 +165,9 @@ class XSRResNet(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         with torch.no_grad():
-            for last in (*(block.body[-1] for block in self.body), self.tail[-1]):
-                last.weight.mul_(SMALL_START)
+            for part in (*(block.get_submodule("body") for block in self.body), self.tail):
+                last = list(part.children())[-1]
+                last.get_parameter("weight").mul_(SMALL_START)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, 3, h, w)`` in [0, 1] -> ``(N, 3, h·scale, w·scale)``, about in [0, 1].
@@ -197,6 +198,7 @@ class XSRResNet(nn.Module):
             return self.enlarge(f)
         stages = list(self.enlarge)
         for conv, activation in zip(stages[1::3], stages[2::3], strict=True):
+            assert isinstance(conv, nn.Conv2d)
             f = activation(conv_of_enlarged(f, conv))  # (N, channels, 2h, 2w)
         return f
 

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +23,9 @@ from dsd_lib.images import MAX_PIXELS, image_from_array, open_image
 
 GRAY_MODES = ("1", "L", "LA", "La")  # Pillow's, and those that begin with I;16
 RGB_MODES = ("RGB", "RGBA", "RGBX", "RGBa", "P", "PA")
-JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
-TIFF = {"format": "TIFF", "compression": "tiff_deflate"}
-FORMATS: dict[str, dict[str, object]] = {  # suffix -> how Pillow writes it
+JPEG: dict[str, Any] = {"format": "JPEG", "quality": 95, "subsampling": 0}
+TIFF: dict[str, Any] = {"format": "TIFF", "compression": "tiff_deflate"}
+FORMATS: dict[str, dict[str, Any]] = {  # suffix -> how Pillow writes it
     ".png": {"format": "PNG"},
     ".jpg": JPEG,
     ".jpeg": JPEG,
@@ -76,8 +77,8 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageFile:
 def _decode(image: Image.Image, name: str) -> ImageFile:
     notes = []
     # A phone's MPO holds a preview beside the photo.
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        notes.append(f"{name}only the first of its {image.n_frames} frames is read")
+    if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
+        notes.append(f"{name}only the first of its {frames} frames is read")
     wide = image.mode.startswith("I;16")
     gray = wide or image.mode in GRAY_MODES
     if not wide and any(";16" in str(tile.args) for tile in getattr(image, "tile", ())):
@@ -235,10 +236,9 @@ def plan_results(
         beside = {path: path.with_name(f"{path.stem}{ending}.png") for path in found}
         earlier = set(beside.values())
         for path in (path for path in found if path not in earlier):
-            if as_file:
-                result = Path(output)
-            elif output is not None:
-                result = Path(output, path.relative_to(folder)).with_suffix(".png")
+            if output is not None:
+                inside = Path(output, path.relative_to(folder)).with_suffix(".png")
+                result = Path(output) if as_file else inside
             else:
                 result = beside[path]
             pairs.append((path, result))

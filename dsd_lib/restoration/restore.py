@@ -283,12 +283,13 @@ def _drawn(x: Tensor, net: XSRResNet, part: Region, f: Tensor, at: Region) -> Te
     """The result for a part of a region: ``(3, rows·scale, columns·scale)`` in [0, 1]."""
     grown = _grown(part, _reaches(net)[1], x)
     y = net.draw(_pixels(x, grown, net), f[:, :, *_within(grown, at)])
-    return y[0, :, *(_scaled(side, net.scale) for side in _within(part, grown))].clamp(0, 1)
+    rows, columns = (_scaled(side, net.scale) for side in _within(part, grown))
+    return y[0, :, rows, columns].clamp(0, 1)
 
 
 def _pixels(x: Tensor, region: Region, net: XSRResNet) -> Tensor:
     """A region of the image as the network takes it."""
-    return x[:, :, *region].to(net.head[0].weight.dtype, memory_format=torch.channels_last)
+    return x[:, :, *region].to(next(net.parameters()).dtype, memory_format=torch.channels_last)
 
 
 def _split(region: Region, tile: int) -> list[Region]:
@@ -299,7 +300,7 @@ def _split(region: Region, tile: int) -> list[Region]:
         count = math.ceil(length / tile)
         bounds = [side.start + length * i // count for i in range(count + 1)]
         sides.append([slice(start, stop) for start, stop in itertools.pairwise(bounds)])
-    return list(itertools.product(*sides))
+    return list(itertools.product(sides[0], sides[1]))
 
 
 def _reaches(net: XSRResNet) -> tuple[int, int]:
@@ -313,17 +314,19 @@ def _reaches(net: XSRResNet) -> tuple[int, int]:
 
 
 def _grown(region: Region, margin: int, x: Tensor) -> Region:
-    return tuple(
+    rows, columns = (
         slice(max(part.start - margin, 0), min(part.stop + margin, side))
         for part, side in zip(region, x.shape[2:], strict=True)
     )
+    return rows, columns
 
 
 def _within(region: Region, whole: Region) -> Region:
-    return tuple(
+    rows, columns = (
         slice(part.start - outer.start, part.stop - outer.start)
         for part, outer in zip(region, whole, strict=True)
     )
+    return rows, columns
 
 
 def _scaled(part: slice, scale: int) -> slice:
