@@ -41,7 +41,7 @@ class Prepared:
     name: str
     higher_is_better: bool
     function: Callable[..., Tensor]
-    settings: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     distance_to: Callable[[Tensor], Callable[[Tensor], Tensor]] | None = None
     bytes_per_pixel: float = 0.0
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -21,7 +22,7 @@ from dsd_lib.images import load_image
 from dsd_lib.quality.measures import FULL_REFERENCE, NO_REFERENCE, Measure, Prepared, find
 
 Source = str | Path | Tensor  # a picture file, a folder of them, or pictures (N, 3, H, W)
-Row = dict[str, object]
+Row = dict[str, Any]
 OnError = Callable[[OSError], object]  # called with what kept a subfolder from being read
 
 
@@ -200,7 +201,9 @@ def _find_partners(folder: Path, jobs: Sequence[Job]) -> list[Path]:
             by_name[path.stem].append(path)
 
     def candidates(job: Job, key: str) -> list[Path]:
-        below = Path() if job.folder is None else job.picture.relative_to(job.folder).parent
+        below = Path()
+        if job.folder is not None and isinstance(job.picture, Path):
+            below = job.picture.relative_to(job.folder).parent
         places = {path: path.relative_to(folder).parent for path in by_name.get(key, [])}
         same = [path for path, place in places.items() if place == below]
         flat = [path for path, place in places.items() if Path() in (place, below)]
@@ -295,7 +298,7 @@ class _Reference:
     """A reference that is held, because the next image often has the same one."""
 
     source: Path | Tensor | None = None
-    image: Tensor | None = None
+    image: Tensor = field(default_factory=lambda: torch.empty(0))
     functions: dict[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
     def function(self, m: Prepared) -> Callable[[Tensor], Tensor]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -95,7 +95,7 @@ class Checkpoint:
         accelerator: "Accelerator",
     ) -> None:
         self.path, self.settings, self.accelerator = path, settings, accelerator
-        self._parts = {"net": net, "average": average, "optimizer": optimizer}
+        self._parts: dict[str, Any] = {"net": net, "average": average, "optimizer": optimizer}
         if accelerator.scaler is not None:
             self._parts["scaler"] = accelerator.scaler
 

@@ -142,8 +142,8 @@ def _train(
             seconds = time.time() - began
             speed = len(window) * settings.batch / (time.time() - last)
             window = []
-            if main:
-                row = {
+            if log is not None:
+                row: dict[str, float | str] = {
                     "step": done,
                     "seconds": round(seconds, 1),
                     "rate": settings.rate_at(step),
@@ -165,7 +165,7 @@ def _train(
     return seconds
 
 
-def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+def moving_average(decay: float) -> Callable[..., None]:
     """The update of an exponential moving average of weights, for ``AveragedModel``.
 
     The decay rises to ``decay`` as ``(1 + n) / (10 + n)`` over the first updates. Otherwise a run
