@@ -13,7 +13,7 @@ pixel, so it is taken unless people would see a difference, for which ST-LPIPS i
 NIQE, which sees no reference, keeps the choice away from texture that ST-LPIPS forgives.
 
 The result is ``book/results/restoration_dial_bsds500.json``. The positions chosen go by hand into
-``NATURALNESS`` in ``dsd_lib/restoration/restore.py``. About 5 minutes of one core.
+``NATURALNESS`` in ``dsd_lib/restoration/restore.py``. About 8 minutes of one core.
 """
 
 import argparse

@@ -310,6 +310,9 @@ def run(args: argparse.Namespace) -> None:
         "precision": mixed_precision,
         "data": data,
     }
+    # What decides the weights; older checkpoints have neither of these two names.
+    about = {k: v for k, v in record.items() if k != "data"}
+    about |= {"crops": data, "files": crops.fingerprint}
     settings = Settings(
         steps=args.steps or (preset.start if args.loss == "l1" else preset.steps),
         batch=preset.batch,
@@ -318,7 +321,7 @@ def run(args: argparse.Namespace) -> None:
         validate_every=preset.keep,
         checkpoint_every=preset.keep,
         seed=args.seed,
-        about=json.dumps(record | {"files": crops.fingerprint}),
+        about=json.dumps(about),
     )
     seconds = train(
         net,
