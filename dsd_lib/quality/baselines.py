@@ -122,18 +122,10 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     tensor([1.])
     """
     with needs("quality"):
-        from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
-
-    _check(x, y, min_side=_MS_SSIM_SIDE, why="; the window of SSIM must fit into the fifth scale")
-    # "relu": where the two are as good as opposite, a negative factor has no root and counts as 0.
-    value = multiscale_structural_similarity_index_measure(
-        full_precision(luma(x)),
-        full_precision(luma(y)),
-        data_range=1.0,
-        reduction="none",
-        normalize="relu",
-    )
-    return value.reshape(-1).to(x.dtype)
+        _check(
+            x, y, min_side=_MS_SSIM_SIDE, why="; the window of SSIM must fit into the fifth scale"
+        )
+    return _ms_ssim(luma(x), luma(y))
 
 
 def lpips(x: Tensor, y: Tensor) -> Tensor:
@@ -193,9 +185,10 @@ def _psnr(x: Tensor, y: Tensor) -> Tensor:
     return value.to(x.dtype)
 
 
+@torch.autocast("cpu", enabled=False)  # in bfloat16 the variances would be wrong by a tenth
+@torch.autocast("cuda", enabled=False)
 def _ssim(x: Tensor, y: Tensor, zero_padding: bool) -> Tensor:
-    with needs("quality"):
-        from torchmetrics.functional.image import structural_similarity_index_measure
+    from torchmetrics.functional.image import structural_similarity_index_measure
 
     half = _WINDOW // 2
     pad = 2 * half if zero_padding else 0
@@ -206,6 +199,18 @@ def _ssim(x: Tensor, y: Tensor, zero_padding: bool) -> Tensor:
     # torchmetrics mirrors the image at its border; what that reaches is cut off.
     cut = pad if zero_padding else half
     return full[:, :, cut:-cut, cut:-cut].mean(dim=(1, 2, 3)).to(x.dtype)
+
+
+@torch.autocast("cpu", enabled=False)
+@torch.autocast("cuda", enabled=False)
+def _ms_ssim(x: Tensor, y: Tensor) -> Tensor:
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    # "relu": where the two are as good as opposite, a negative factor has no root and counts as 0.
+    value = multiscale_structural_similarity_index_measure(
+        full_precision(x), full_precision(y), data_range=1.0, reduction="none", normalize="relu"
+    )
+    return value.reshape(-1).to(x.dtype)
 
 
 @lru_cache(maxsize=2)

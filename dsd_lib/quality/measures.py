@@ -77,6 +77,7 @@ class Measure:
         identical: its value for two identical images; None without a reference.
         symmetric: whether image and reference may change places; None without a reference.
         differentiable: whether a gradient flows back to the image.
+        smooth_at_best: whether that gradient is finite for identical images too.
         weights: the parameters it needs and where they come from; "" for none.
         downloads: whether these are downloaded at first use.
         fixed: settings that its value depends on and that cannot be chosen.
@@ -94,10 +95,16 @@ class Measure:
     identical: float | None = 0.0
     symmetric: bool | None = True
     differentiable: bool = True
+    smooth_at_best: bool = True
     weights: str = ""
     downloads: bool = False
     fixed: dict[str, object] = field(default_factory=dict)
     bytes_per_pixel: float = 0.0
+
+    @property
+    def tiled(self) -> bool:
+        """Whether images above 4 megapixels are measured in tiles, which bounds the memory."""
+        return "tile" in inspect.signature(self.function).parameters
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -215,8 +222,8 @@ def _naturalness(alpha: int) -> Measure:
     )
 
 
-def _scored_naturalness(alpha: int, x: Tensor) -> Tensor:
-    return naturalness(x, alpha)
+def _scored_naturalness(alpha: int, x: Tensor, *, tile: int | None = None) -> Tensor:
+    return naturalness(x, alpha, tile=tile)
 
 
 MEASURES: dict[str, Measure] = {
@@ -290,9 +297,23 @@ MEASURES: dict[str, Measure] = {
             min_size=(4, 4),
             bytes_per_pixel=1250,
         ),
-        _similarity("psnr", "PSNR", "", baselines.psnr, identical=INF, bytes_per_pixel=24),
         _similarity(
-            "psnr_y", "PSNR of the luma", "", baselines.psnr_y, identical=INF, bytes_per_pixel=20
+            "psnr",
+            "PSNR",
+            "",
+            baselines.psnr,
+            identical=INF,
+            smooth_at_best=False,
+            bytes_per_pixel=24,
+        ),
+        _similarity(
+            "psnr_y",
+            "PSNR of the luma",
+            "",
+            baselines.psnr_y,
+            identical=INF,
+            smooth_at_best=False,
+            bytes_per_pixel=20,
         ),
         _similarity(
             "ssim",
