@@ -32,7 +32,7 @@ from data_scripts.shared.training_data import held_out
 from dsd_lib.restoration.crops import seeded
 from dsd_lib.restoration.degradations import to_eight_bits
 from dsd_lib.restoration.networks import XSRResNet, interpolate
-from dsd_lib.restoration.restore import NATURALNESS, TASKS, load_restorer, restore
+from dsd_lib.restoration.restore import DIAL, NATURALNESS, TASKS, load_restorer, restore
 
 POSITIONS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 SIDE = 288  # of the part of each photo: nine blocks of NIQE
@@ -97,7 +97,8 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     started, found = results.begin(), {}
     for task in TASKS:
-        ends = load_restorer(task, "l1"), load_restorer(task, "dsd")
+        l1, dsd_loss = DIAL[task]
+        ends = load_restorer(task, l1), load_restorer(task, dsd_loss)
         cases = [make_case(task, file, index) for index, file in enumerate(held_out())]
         values = measure_dial(task, cases, ends)
         chosen = choose(POSITIONS, values)

@@ -38,6 +38,11 @@ TILE = 512  # pixels; the side of a tile unless told otherwise
 # The dial's position unless told otherwise, from 0, the L1 network, to 1, the DSD network: chosen
 # on photos held out of the training, by data_scripts/choose_naturalness.py.
 NATURALNESS = {"sr": 1.0, "deblur": 1.0}
+# The two ends of the dial: a network trained with L1 and the one that grew from it with DSD.
+DIAL = {
+    "sr": ("l1_10blocks_resize", "dsd_10blocks_resize_windows4"),
+    "deblur": ("l1", "dsd"),
+}
 Network = XSRResNet | str | Path
 Region = tuple[slice, slice]  # rows and columns of an image
 Progress = Callable[[int, int], object]  # is told how many tiles are done, out of how many
@@ -48,8 +53,10 @@ def load_restorer(task: str, loss: str = "dsd") -> XSRResNet:
 
     Args:
         task: ``"sr"``, super-resolution of images reduced ×4, or ``"deblur"``, motion blur.
-        loss: what it was trained with, ``"dsd"`` (Eq. 6) or ``"l1"`` (L1 alone); for ``"sr"`` also
-            ``"dsd_10blocks"``, twice as deep and trained longest.
+        loss: what it was trained with, ``"dsd"`` (Eq. 6) or ``"l1"`` (L1 alone), for ``"sr"`` with
+            the paper's pixel shuffles; there ``"dsd_10blocks"`` is twice as deep, and
+            ``"dsd_10blocks_resize_windows4"``, of local DSD, enlarges without painting a grid, as
+            does its start ``"l1_10blocks_resize"``. :func:`restore` takes these two.
 
     Raises:
         ValueError: there is no such network; the message lists those there are.
@@ -164,9 +171,10 @@ def choose_network(
 
 @lru_cache(maxsize=4)  # kept, so that a call does not read files
 def _packaged(task: str, naturalness: float, device: torch.device) -> XSRResNet:
+    l1, dsd = DIAL[task]
     if naturalness == 1:
-        return load_restorer(task, "dsd").to(device)
-    faithful, natural = load_restorer(task, "l1"), load_restorer(task, "dsd")
+        return load_restorer(task, dsd).to(device)
+    faithful, natural = load_restorer(task, l1), load_restorer(task, dsd)
     return interpolate(faithful, natural, naturalness).to(device)
 
 

@@ -193,8 +193,9 @@ def test_on_a_gpu(task, pictures):
 def test_the_dial_ends_at_the_two_networks_and_runs_smoothly_between(task, pictures):
     x = pictures["temple"][:, :, 20:60, 30:74]
     path = [restore(x, task, naturalness=n) for n in (0, 0.25, 0.5, 0.75, 1.0)]
-    assert torch.equal(path[0], restore(x, task, network=load_restorer(task, "l1")))
-    assert torch.equal(path[-1], restore(x, task, network=load_restorer(task, "dsd")))
+    l1, dsd_loss = restoration.DIAL[task]
+    assert torch.equal(path[0], restore(x, task, network=load_restorer(task, l1)))
+    assert torch.equal(path[-1], restore(x, task, network=load_restorer(task, dsd_loss)))
     ends = (path[-1] - path[0]).norm()
     steps = [(b - a).norm() for a, b in pairwise(path)]
     assert min(steps) > 0.1 * ends and max(steps) < 0.5 * ends
@@ -220,6 +221,8 @@ PACKAGED = [
     ("sr", "dsd"),
     ("sr", "l1"),
     ("sr", "dsd_10blocks"),
+    ("sr", "l1_10blocks_resize"),
+    ("sr", "dsd_10blocks_resize_windows4"),
     ("deblur", "dsd"),
     ("deblur", "l1"),
 ]
@@ -237,7 +240,8 @@ def test_the_package_has_them(task, loss):
 
 def test_networks_that_are_not_there():
     with pytest.raises(
-        ValueError, match=r"loss: expected, for sr, one of dsd, dsd_10blocks, l1; got 'gan'"
+        ValueError,
+        match=r"loss: expected, for sr, one of dsd, dsd_10blocks, \w+, l1, \w+; got 'gan'",
     ):
         load_restorer("sr", "gan")
     for wrong in ("denoise", "", "SR", None):
