@@ -257,7 +257,7 @@ def test_files_are_whole_or_absent(here, capsys, monkeypatch):
         (["sr", "cat.png", *DEBLUR], "network: expected scale 4 for sr, got scale 1"),
         (
             ["sr", "cat.png", "--loss", "gan"],
-            "loss: expected, for sr, one of dsd, dsd_10blocks, l1",
+            "loss: expected, for sr, one of dsd, dsd_10blocks,",
         ),
         (["sr", "cat.png", "--loss", "l1", *SR], "--network: not allowed with argument --loss"),
         (["sr", "cat.png", "--naturalness", "1", *SR], "not allowed with argument --naturalness"),
