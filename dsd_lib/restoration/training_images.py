@@ -146,7 +146,7 @@ def _checksum(flat: np.ndarray) -> np.ndarray:
     """CRC-32 as four bytes."""
     found = 0
     for start in range(0, len(flat), CHUNK):
-        found = zlib.crc32(memoryview(flat[start : start + CHUNK]), found)
+        found = zlib.crc32(flat[start : start + CHUNK].data, found)
     return np.frombuffer(found.to_bytes(CHECKSUM, "little"), np.uint8)
 
 
