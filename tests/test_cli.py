@@ -687,6 +687,7 @@ def assert_same_text(got: str, expected: str) -> None:
             assert word == expected_word
 
 
+@pytest.mark.skipif(not PAGE.is_file(), reason="the book is not here")
 def test_the_page_shows_what_the_commands_print(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names, status, commands = {}, 0, 0

@@ -411,7 +411,9 @@ def test_gray_with_transparency(tmp_path):
 def test_a_jpeg_file_holds_no_transparency(tmp_path):
     net = small("deblur")
     half_transparent(np.full((8, 8, 3), 90, np.uint8), (0, 0, 0)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"b\.jpg: a JPEG file holds no transparency; write \.png"):
+    with pytest.raises(
+        ValueError, match=r"b\.jpg: a JPEG file cannot hold transparency; write \.png"
+    ):
         restore_file(tmp_path / "a.png", tmp_path / "b.jpg", net)
     assert not (tmp_path / "b.jpg").exists()
     Image.new("RGBA", (8, 8), (9, 9, 9, 255)).save(tmp_path / "opaque.png")  # nothing is lost
