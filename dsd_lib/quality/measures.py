@@ -219,6 +219,7 @@ def _naturalness(alpha: int) -> Measure:
         min_size={2: (7, 7), 4: (13, 13)}[alpha],
         weights="VGG-16 and ψ, in the package",
         fixed={"network": "vgg16", "layers": list(PSI_LAYERS), "alpha": alpha},
+        bytes_per_pixel=540 / alpha**2,  # ψ sees the whole x↓α; DSD is summed over tiles
     )
 
 
