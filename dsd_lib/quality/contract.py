@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ def relative_difference(a: Tensor, b: Tensor) -> float:
     return float(f"{difference.max().item():.2g}")
 
 
-def direction(measure: Measure) -> list[float]:
+def direction(measure: Measure) -> list[float | str]:
     """Values for the photo, a little damage, and more; each worse than the one before."""
     levels = torch.cat([photo(measure), damage(measure, 0.03), damage(measure, 0.2)])
     return _numbers(value(measure, levels))
@@ -146,8 +147,8 @@ def gradient(measure: Measure) -> dict[str, str]:
         if not y.requires_grad:
             found[name] = "none"
             continue
-        y.sum().backward()
-        found[name] = "finite" if x.grad.isfinite().all() else "not finite"
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        found[name] = "finite" if gradient.isfinite().all() else "not finite"
     return found
 
 
@@ -183,12 +184,8 @@ def _no_connections() -> Iterator[None]:
     def refuse(*_: object) -> None:
         raise OSError("no connections in this check")
 
-    before = socket.socket.connect
-    socket.socket.connect = refuse
-    try:
+    with patch.object(socket.socket, "connect", refuse):
         yield
-    finally:
-        socket.socket.connect = before
 
 
 def _numbers(values: Tensor) -> list[float | str]:
