@@ -26,6 +26,7 @@ from data_scripts.shared.results import RESULTS, begin, rounded, write_result
 from dsd_lib.book import plots
 from dsd_lib.files import data_folder, list_images, write_atomically
 from dsd_lib.quality.agreement import spearman
+from dsd_lib.quality.luma import gray
 
 LAYER, ALPHA = "relu3_1", 4
 BORDER = 3  # positions of the small map that see its padding: the reach of 10 px at a stride of 4
@@ -50,16 +51,6 @@ SHOWN, THUMB = 6, 112
 DRAWS, SEED = 1000, 0
 
 
-def luma(x: Tensor) -> Tensor:
-    """Brightness of RGB pictures by ITU-R 601, ``(N, 3, H, W)`` -> ``(N, 1, H, W)``.
-
-    >>> luma(torch.ones(1, 3, 2, 2)).flatten()
-    tensor([1., 1., 1., 1.])
-    """
-    weights = torch.tensor([0.299, 0.587, 0.114], dtype=x.dtype, device=x.device)
-    return (x * weights.view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
-
-
 def smoothed(x: Tensor, alpha: float) -> Tensor:
     """``x`` without the detail that ``x↓alpha`` has lost: downscaled and brought back to size."""
     return dsd.imresize(dsd.imresize(x, scale=1 / alpha), size=tuple(x.shape[2:]))
@@ -75,7 +66,7 @@ def looks(x: Tensor) -> dict[str, float]:
     >>> looks(torch.full((1, 3, 16, 16), 0.5))["brightness"]
     0.5
     """
-    y = luma(x)
+    y = gray(x)
     down, right = y[..., 1:, :] - y[..., :-1, :], y[..., 1:] - y[..., :-1]
     values = {
         "gradient": (down.abs().mean() + right.abs().mean()) / 2,

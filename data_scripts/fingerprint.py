@@ -19,10 +19,11 @@ from PIL import Image
 from torch import Tensor
 
 import dsd_lib as dsd
-from data_scripts.dsd_extremes import looks, luma, smoothed
+from data_scripts.dsd_extremes import looks, smoothed
 from data_scripts.shared.results import RESULTS, begin, rounded, write_result
 from dsd_lib.descriptor import DEFAULT_LAYERS, self_dissimilarity
 from dsd_lib.files import write_atomically
+from dsd_lib.quality.luma import gray
 
 SIDE, SHOWN = 192, 128
 OBJECTIVES = ("dsd", "style")
@@ -147,7 +148,7 @@ def bands(change: Tensor) -> list[float]:
 
 def finest(x: Tensor) -> float:
     """Root mean square of the brightness detail that ↓2 loses."""
-    y = luma(x)
+    y = gray(x)
     return (y - smoothed(y, 2)).square().mean().sqrt().item()
 
 

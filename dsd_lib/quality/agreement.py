@@ -193,7 +193,7 @@ def fitted_bandwidth(advantages: ArrayLike, preferences: ArrayLike) -> float:
     bandwidths = spread_bandwidth(d) * _BANDWIDTHS
     p = p - p.mean()
 
-    def correlation(bandwidth: float) -> float:  # but for the factor that p brings in
+    def correlation(bandwidth: float) -> float:  # up to a factor that p brings in
         q = predicted_preference(d, bandwidth)
         return (q - q.mean()) @ p / (q.std() or np.inf)
 

@@ -18,21 +18,10 @@ from dsd_lib.quality.shift_tolerant import load_shift_tolerant_lpips
 
 if TYPE_CHECKING:
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+from dsd_lib.quality.luma import luma
 
 _WINDOW = 11  # pixels; SSIM's Gaussian window with a standard deviation of 1.5
 _MS_SSIM_SIDE = 176  # pixels; below, the window does not fit into the fifth scale
-
-
-def luma(x: Tensor) -> Tensor:
-    """The luma Y of ITU-R BT.601 as video stores it, 16/255 to 235/255: ``(N, 1, H, W)``.
-
-    The convention of super-resolution papers (MATLAB's ``rgb2ycbcr``).
-
-    >>> luma(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1)).flatten() * 255
-    tensor([ 16., 235.])
-    """
-    weights = torch.tensor([65.481, 128.553, 24.966], dtype=x.dtype, device=x.device) / 255
-    return (x * weights.view(1, 3, 1, 1)).sum(dim=1, keepdim=True) + 16 / 255
 
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:

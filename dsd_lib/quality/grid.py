@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dsd_lib.checks import check_pair
-from dsd_lib.quality.baselines import luma
+from dsd_lib.quality.luma import luma
 
 _SPACING = 16  # bins between two grid frequencies; a block's side is that many times the factor
 _APART = 3  # bins from a grid frequency to the neighbors it is compared with
@@ -34,8 +34,8 @@ def error_spectrum(prediction: Tensor, target: Tensor, factor: int = 4) -> Tenso
         of variance v has about v everywhere.
 
     Raises:
-        TypeError, ValueError: the two are no such batches, their sides are below ``16 * factor``,
-            or the factor is no whole number above 1.
+        TypeError, ValueError: the two are not valid image batches of one shape, their sides are
+            below ``16 * factor``, or the factor is not a whole number above 1.
 
     Source: Fig. 10; chapter 8 of the book.
 
@@ -99,6 +99,6 @@ def grid_energy(prediction: Tensor, target: Tensor, factor: int = 4) -> Tensor:
                 around = power.roll((-_SPACING * i, -_SPACING * j), dims=(1, 2))
                 at = around[:, distance <= 1].mean(dim=1)
                 # The geometric mean: then a spectrum that falls by a power law cancels.
-                beside = around[:, distance == _APART].log().mean(dim=1)
-                ratios.append(at.log() - beside)
+                next_to = around[:, distance == _APART].log().mean(dim=1)
+                ratios.append(at.log() - next_to)
     return torch.stack(ratios, dim=1).mean(dim=1).exp().to(prediction.dtype)

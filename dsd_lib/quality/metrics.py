@@ -22,7 +22,7 @@ with needs("quality"):
 
 
 class _MeanOverImages(Metric):
-    """The sum of a measure and the number of images, and a frozen network beside the states."""
+    """The sum of a measure and the number of images, and a frozen network next to the states."""
 
     is_differentiable = True
     higher_is_better = False
@@ -122,8 +122,8 @@ class DeepSelfDissimilarity(_MeanOverImages):
 class Naturalness(_MeanOverImages):
     """The no-reference measure of images (Eq. 5), averaged over images.
 
-    ``update`` and the call take ``preds`` alone, ``(N, 3, H, W)`` in [0, 1], and leave out the
-    targets they are given beside them. Lower is better; 0 is best.
+    ``update`` and the call take ``preds`` alone, ``(N, 3, H, W)`` in [0, 1], and ignore
+    targets. Lower is better; 0 is best.
 
     Args:
         alpha: 2 or 4, for which there is a trained ψ.

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dsd_lib.checks import check_images
+from dsd_lib.quality.luma import gray, luma
 from dsd_lib.resize import imresize
 
 BLOCK = 96  # pixels, NIQE's blocks
@@ -49,8 +50,8 @@ def niqe(x: Tensor, *, check_range: bool = True) -> Tensor:
         ``(N,)``, 0 or more; lower is better, good photos have 2 to 5.
 
     Raises:
-        TypeError, ValueError: ``x`` is no such batch, holds fewer than two whole blocks (96×192
-            pixels at least), or fewer than two blocks show any texture.
+        TypeError, ValueError: ``x`` is not a valid image batch, holds fewer than two whole blocks
+            (96×192 pixels at least), or fewer than two blocks show any texture.
 
     Source: Mittal, Soundararajan, Bovik, *Making a "completely blind" image quality analyzer*,
     IEEE Signal Processing Letters 2013; Table 2; chapter 7 of the book.
@@ -68,8 +69,8 @@ def niqe(x: Tensor, *, check_range: bool = True) -> Tensor:
             f"x: expected at least two whole blocks of {BLOCK}×{BLOCK} pixels (96×192), got "
             f"{tuple(x.shape)}"
         )
-    offset, *weights = 16.0, 65.481, 128.553, 24.966
-    y = _brightness(x[..., : rows * BLOCK, : columns * BLOCK], weights, offset)
+    whole = x[..., : rows * BLOCK, : columns * BLOCK].detach().cpu().double()
+    y = _eight_bits(luma(whole))
     return torch.stack([_niqe(image) for image in y.split(1)]).to(x)
 
 
@@ -118,7 +119,8 @@ def brisque(x: Tensor, *, check_range: bool = True) -> Tensor:
         ``(N,)``, mostly between 0 and 100; lower is better.
 
     Raises:
-        TypeError, ValueError: ``x`` is no such batch, is smaller than 32×32, or shows no texture.
+        TypeError, ValueError: ``x`` is not a valid image batch, is smaller than 32×32, or shows no
+            texture.
 
     Source: Mittal, Moorthy, Bovik, *No-reference image quality assessment in the spatial domain*,
     IEEE Transactions on Image Processing 2012; Table 2; chapter 7 of the book.
@@ -146,7 +148,7 @@ def brisque_features(x: Tensor) -> Tensor:
     Shape and variance of the normalized brightness, then for each of the four neighbors shape,
     mean, left and right variance of the products. NaN where an image is flat everywhere.
     """
-    y = _brightness(x, (76.245, 149.685, 29.07), 0.0)  # 255 times 0.299, 0.587, 0.114
+    y = _eight_bits(gray(x.detach().cpu().double()))
     half = F.interpolate(y, scale_factor=0.5, mode="bicubic").round().clamp(0, 255)
     features = []
     for scale in (y, half):
@@ -233,11 +235,9 @@ def _mean(shape: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return (right - left) * torch.exp(torch.lgamma(2 / shape) - torch.lgamma(1 / shape))
 
 
-def _brightness(x: Tensor, weights: tuple[float, ...] | list[float], offset: float) -> Tensor:
-    """``(N, 3, H, W)`` in [0, 1] -> ``(N, 1, H, W)`` float64, whole numbers in [0, 255]."""
-    x = x.detach().cpu().double()
-    scaled = torch.tensor(weights, dtype=torch.float64).view(1, 3, 1, 1) * x
-    return (scaled.sum(dim=1, keepdim=True) + offset).round()
+def _eight_bits(y: Tensor) -> Tensor:
+    """Brightness ``(N, 1, H, W)`` in [0, 1] as whole numbers in [0, 255]."""
+    return (255 * y).round()
 
 
 def _blocks(m: Tensor, side: int) -> Tensor:

@@ -471,7 +471,7 @@ def read_kadid10k(folder: str | Path) -> RatedSet:
 
     Two of its column names mislead. "dmos" is the mean of ratings from 1 (very annoying) to 5
     (imperceptible), so higher is better. "var" is the ratings' standard deviation: the 0.496 that
-    stands beside a mean of 4.57 is no variance of 30 whole-number ratings.
+    goes with a mean of 4.57 cannot be the variance of 30 whole-number ratings.
 
     Args:
         folder: holds ``dmos.csv`` with the columns dist_img, ref_img, dmos, var, and ``images/``.

@@ -10,7 +10,7 @@ from torch import nn
 
 from dsd_lib.files import write_atomically
 from dsd_lib.images import to_array
-from dsd_lib.quality.baselines import luma
+from dsd_lib.quality.baselines import psnr_y
 from dsd_lib.restoration.crops import Batch
 
 
@@ -33,7 +33,7 @@ class Validation:
         net.eval()
         for given, target in self.pairs:
             result = net(given.to(device)).float().cpu().clamp(0, 1)
-            values.append(-10 * (luma(result) - luma(target)).square().mean().log10().item())
+            values.append(psnr_y(result, target).item())
             factor = target.shape[2] // given.shape[2]
             large = given.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
             rows.append(torch.cat([large, result, target], dim=3))

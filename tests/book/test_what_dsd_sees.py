@@ -62,14 +62,6 @@ def test_looks_of_known_pictures() -> None:
     assert got["color"] == pytest.approx(((0.701**2 + 2 * 0.299**2) / 3) ** 0.5)
 
 
-def test_luma_has_gradients_and_type() -> None:
-    x = torch.rand(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
-    y = dsd_extremes.luma(x)
-    assert y.shape == (2, 1, 4, 5) and y.dtype == torch.float64
-    y.sum().backward()
-    assert x.grad[:, 1].unique().item() == pytest.approx(0.587)
-
-
 def test_spearman_of_ranks_with_ties() -> None:
     a = np.array([1.0, 2, 2, 3])
     assert agreement.spearman(a, np.exp(a)) == pytest.approx(1)

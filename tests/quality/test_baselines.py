@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import dsd_lib as dsd
 from dsd_lib.quality import baselines
 from dsd_lib.quality import shift_tolerant as shift_tolerant_module
-from dsd_lib.quality.baselines import luma
+from dsd_lib.quality.luma import gray, luma
 from dsd_lib.quality.measures import MEASURES
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "official.json").read_text())
@@ -98,6 +98,14 @@ def test_psnr_by_hand():
     assert baselines.psnr_y(x, y).tolist() == pytest.approx(
         (-20 * np.log10(0.1 * weights)).tolist(), rel=1e-4
     )
+
+
+def test_gray_has_gradients_and_type():
+    x = torch.rand(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    y = gray(x)
+    assert y.shape == (2, 1, 4, 5) and y.dtype == torch.float64
+    y.sum().backward()
+    assert x.grad[:, 1].unique().item() == pytest.approx(0.587)
 
 
 def test_luma_is_matlabs():
