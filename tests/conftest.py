@@ -21,6 +21,10 @@ torch.set_num_threads(1)  # images are small: waking further threads costs more 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same in a chapter's kernel, one of several
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cuda: needs a CUDA GPU (make gpu)")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("cuda") and not torch.cuda.is_available():
         pytest.skip("no CUDA GPU")
