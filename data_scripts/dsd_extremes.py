@@ -1,30 +1,32 @@
-"""Measure ‖DSD₄‖ of every photo of a data set, and what goes along with it, for chapter 4.
+"""Measure ‖DSD₄‖ of every photo of a data set, and what correlates with it, for chapter 4.
 
     python -m data_scripts.dsd_extremes bsds500
     python -m data_scripts.dsd_extremes imagenette
 
 Photos come from ``$DSD_DATA/bsds500/{train,val,test}/`` or ``$DSD_DATA/imagenette/<class>/``, the
 two photos of the paper's extreme classes from ``$DSD_DATA/imagenet_two/``. The layer is relu3_1.
-Writes ``book/results/dsd_norms_<data>.json`` and ``book/results/dsd_extremes_<data>.jpg``, the
-photos with the lowest and the highest value; for BSDS500 also ``dsd_balance_bsds500.jpg``, those
-where the small or the full picture has the stronger Gram matrix. ``--network vgg19`` measures with
-the paper's network, where torchvision can get it, and adds ``_vgg19`` to the names.
+Writes ``book/results/dsd_norms_<data>.json`` and ``book/results/dsd_extremes_<data>.webp``, the
+photos with the lowest and the highest value; for BSDS500 also ``dsd_balance_bsds500.webp``, those
+where the small or the full image has the stronger Gram matrix, and of both the middle at full size.
+``--network vgg19`` measures with the paper's network, where torchvision can get it, and adds
+``_vgg19`` to the names. ``--sheets`` only draws the photos again, from the stored values.
 """
 
 import argparse
 import io
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 import dsd_lib as dsd
 from data_scripts.shared.results import RESULTS, begin, rounded, write_result
-from dsd_lib.book import plots
+from dsd_lib.book.plots import load_result
 from dsd_lib.files import data_folder, list_images, write_atomically
+from dsd_lib.images import to_array
 from dsd_lib.quality.agreement import spearman
 from dsd_lib.quality.luma import gray
 
@@ -47,7 +49,7 @@ CLASSES = {  # the names that imagenette gives its ten ImageNet classes
     "n03445777": "golf ball",
     "n03888257": "parachute",
 }
-SHOWN, THUMB = 6, 112
+SHOWN, SQUARE, MIDDLE = 6, 224, 112
 DRAWS, SEED = 1000, 0
 
 
@@ -57,7 +59,7 @@ def smoothed(x: Tensor, alpha: float) -> Tensor:
 
 
 def looks(x: Tensor) -> dict[str, float]:
-    """What can be said of one picture ``(1, 3, H, W)`` without a network, all in units of [0, 1].
+    """What can be said of one image ``(1, 3, H, W)`` without a network, all in units of [0, 1].
 
     ``gradient``: mean absolute difference of neighboring pixels; ``fine_detail``: root mean square
     of what ↓4 loses; ``contrast``: standard deviation; these three of the brightness. ``color``:
@@ -79,10 +81,10 @@ def looks(x: Tensor) -> dict[str, float]:
 
 
 def measure(x: Tensor, net: dsd.Backbone) -> dict[str, float]:
-    """‖DSD₄‖ at relu3_1 of one picture, what it is made of, and the picture's looks.
+    """‖DSD₄‖ at relu3_1 of one image, what it is made of, and the image's looks.
 
     ``norm`` is ``dsd_norm``; ``gram`` and ``gram_small`` are ‖G(x)‖₁ and ‖G(x↓4)‖₁; ``norm_inside``
-    leaves out the rim of the picture that the padding of the small map reaches, at both scales.
+    leaves out the rim of the image that the padding of the small map reaches, at both scales.
     """
     fine = net(x, [LAYER])[LAYER]
     small = net(dsd.imresize(x, scale=1 / ALPHA), [LAYER], check_range=False)[LAYER]
@@ -113,7 +115,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> list[float]:
 
 
 def summary(photos: dict[str, list[float]]) -> dict:
-    """How ‖DSD‖ and the balance go along with the looks, over all photos."""
+    """How ‖DSD‖ and the balance correlate with the looks, over all photos."""
     columns = {name: np.array(values) for name, values in photos.items()}
     tilt = balance(columns["gram"], columns["gram_small"])
     return {
@@ -123,44 +125,57 @@ def summary(photos: dict[str, list[float]]) -> dict:
     }
 
 
-def strip(files: list[Path], values: np.ndarray, *, close_up: bool) -> bytes:
-    """A JPEG of the photos of lowest value and, below, of highest, with the values above them.
+def write_extremes(data: str, photos: dict[str, list[float]], end: str) -> None:
+    """Write the photos with the lowest and highest norm and, of BSDS500, balance."""
+    files = list_images(data_folder(data))
+    columns = {name: np.array(values) for name, values in photos.items()}
+    large = data == "bsds500"  # imagenette's photos are 224×224
+    write_sheets(f"dsd_extremes_{data}{end}", files, columns["norm"], close_up=large)
+    if large:
+        tilt = balance(columns["gram"], columns["gram_small"])
+        write_sheets(f"dsd_balance_{data}{end}", files, tilt, close_up=True)
 
-    Each is the whole photo made small; ``close_up`` adds its central 112×112 pixels as they are.
+
+def write_sheets(name: str, files: list[Path], values: np.ndarray, *, close_up: bool) -> None:
+    """Two rows of photos: those of lowest and those of highest value, as ``<name>.webp``.
+
+    Each is the photo's central square, at most 224×224 pixels. ``close_up`` also writes
+    ``<name>_middle.webp`` with the central 112×112 pixels of each at their own size.
     """
     order = np.argsort(values)
-    shown, titles = [], []
-    for some in (order[:SHOWN], order[-SHOWN:]):
-        pictures = [dsd.load_image(files[i]) for i in some]
-        shown += [thumbnail(x) for x in pictures]
-        titles += [f"{values[i]:.3f}" for i in some]
-        if close_up:
-            shown += [middle(x) for x in pictures]
-            titles += [""] * SHOWN
-    figure = plots.show_images(shown, titles, columns=SHOWN)
+    rows = [[dsd.load_image(files[i]) for i in some] for some in (order[:SHOWN], order[-SHOWN:])]
+    for end, view in (("", square), ("_middle", middle)):
+        if view is square or close_up:
+            sheet = torch.cat([torch.cat([view(x) for x in row], dim=3) for row in rows], dim=2)
+            write_atomically(RESULTS / f"{name}{end}.webp", webp(sheet))
+
+
+def webp(x: Tensor) -> bytes:
+    """One image as WebP."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 75, "optimize": True})
-    plt.close(figure)
+    Image.fromarray(to_array(x)).save(buffer, "webp", quality=85)
     return buffer.getvalue()
 
 
-def thumbnail(x: Tensor) -> Tensor:
-    """The whole picture with a longer side of 112 pixels, centered on a white square.
+def square(x: Tensor) -> Tensor:
+    """The central square of an image, with sides of 224 pixels.
 
-    >>> thumbnail(torch.rand(1, 3, 321, 481)).shape
-    torch.Size([1, 3, 112, 112])
+    >>> square(torch.rand(1, 3, 321, 481)).shape
+    torch.Size([1, 3, 224, 224])
     """
-    small = dsd.imresize(x, scale=THUMB / max(x.shape[2:]))[..., :THUMB, :THUMB].clamp(0, 1)
-    out = torch.ones(1, 3, THUMB, THUMB)
-    top, left = ((THUMB - s) // 2 for s in small.shape[2:])
-    out[..., top : top + small.shape[2], left : left + small.shape[3]] = small
-    return out
+    side = min(x.shape[2:])
+    return dsd.imresize(central(x, side), size=(SQUARE, SQUARE)).clamp(0, 1)
 
 
 def middle(x: Tensor) -> Tensor:
     """The central 112×112 pixels."""
-    top, left = ((s - THUMB) // 2 for s in x.shape[2:])
-    return x[..., top : top + THUMB, left : left + THUMB]
+    return central(x, MIDDLE)
+
+
+def central(x: Tensor, side: int) -> Tensor:
+    """The central ``side`` × ``side`` pixels."""
+    top, left = ((s - side) // 2 for s in x.shape[2:])
+    return x[..., top : top + side, left : left + side]
 
 
 def main() -> None:
@@ -168,7 +183,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=DATA)
     parser.add_argument("--network", choices=("vgg16", "vgg19"), default="vgg16")
+    parser.add_argument("--sheets", action="store_true", help="only draw the photos again")
     args = parser.parse_args()
+    end = "" if args.network == "vgg16" else f"_{args.network}"
+    if args.sheets:
+        stored = load_result(RESULTS / f"dsd_norms_{args.data}{end}.json")["results"]
+        write_extremes(args.data, stored["photos"], end)
+        return
     started = begin()
     net = dsd.load_backbone(args.network)
     folder = data_folder(args.data)
@@ -191,14 +212,7 @@ def main() -> None:
                 name: rounded(measure(dsd.load_image(two / f"{name}.jpg"), net), 5)
                 for name in ("sandbar", "window_screen")
             }
-    end = "" if args.network == "vgg16" else f"_{args.network}"
-    large = args.data == "bsds500"  # imagenette's photos are hardly larger than a thumbnail
-    picture = strip(files, np.array(photos["norm"]), close_up=large)
-    write_atomically(RESULTS / f"dsd_extremes_{args.data}{end}.jpg", picture)
-    if large:
-        tilt = balance(np.array(photos["gram"]), np.array(photos["gram_small"]))
-        picture = strip(files, tilt, close_up=True)
-        write_atomically(RESULTS / f"dsd_balance_{args.data}{end}.jpg", picture)
+    write_extremes(args.data, photos, end)
     write_result(
         f"dsd_norms_{args.data}{end}",
         out,

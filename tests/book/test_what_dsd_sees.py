@@ -1,6 +1,5 @@
 """Chapter 4: the scripts behind its stored results, and the results themselves."""
 
-import io
 import os
 
 import numpy as np
@@ -40,13 +39,13 @@ def test_measure_agrees_with_the_library(net: dsd.Backbone, coffee: Tensor) -> N
 
 
 def test_the_inside_does_not_see_the_padding(net: dsd.Backbone) -> None:
-    """A gray picture is the same at both scales but for the zeros around it."""
+    """A gray image is the same at both scales, except for the zeros around it."""
     with torch.no_grad():
         got = dsd_extremes.measure(torch.full((1, 3, 160, 160), 0.5), net)
     assert got["norm_inside"] < 1e-3 * got["norm"]
 
 
-def test_looks_of_known_pictures() -> None:
+def test_looks_of_known_images() -> None:
     stripes = torch.zeros(1, 3, 32, 32)
     stripes[..., 1::2] = 1
     got = dsd_extremes.looks(stripes)
@@ -77,21 +76,19 @@ def test_balance_is_signed_and_bounded() -> None:
     assert got.tolist() == [0, -0.5, -1]
 
 
-@pytest.mark.parametrize("close_up", [True, False])
-def test_strip_shows_the_extremes(tmp_path, close_up: bool) -> None:
+def test_sheets_show_the_extremes(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(dsd_extremes, "RESULTS", tmp_path)
     files = []
     for i in range(13):
         files.append(tmp_path / f"{i}.png")
         Image.new("RGB", (150, 120), (20 * i, 0, 0)).save(files[-1])
-    data = dsd_extremes.strip(files, np.arange(13)[::-1].astype(float), close_up=close_up)
-    rows = 4 if close_up else 2
-    picture = np.asarray(Image.open(io.BytesIO(data)))
-    cell = dsd_extremes.THUMB + 10
-    row_height = (picture.shape[0] - 10) / rows
-    lowest = picture[int(10 + row_height * 0.6), 10 + cell // 2]
-    highest = picture[int(10 + row_height * (rows // 2 + 0.6)), 10 + cell // 2 + 5 * cell]
-    assert abs(int(lowest[0]) - 240) < 8 and abs(int(highest[0]) - 0) < 8
-    assert picture.shape[1] == 6 * cell + 10
+    values = np.arange(13)[::-1].astype(float)
+    dsd_extremes.write_sheets("sheet", files, values, close_up=True)
+    for name, side in (("sheet", dsd_extremes.SQUARE), ("sheet_middle", dsd_extremes.MIDDLE)):
+        sheet = 255 * dsd.load_image(tmp_path / f"{name}.webp")
+        assert sheet.shape[2:] == (2 * side, 6 * side)
+        lowest, highest = sheet[0, 0, side // 2, side // 2], sheet[0, 0, -side // 2, -side // 2]
+        assert abs(lowest - 240) < 8 and abs(highest - 0) < 8
 
 
 @pytest.mark.parametrize("data", COUNT)
@@ -110,11 +107,15 @@ def test_stored_norms(data: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["extremes_bsds500", "balance_bsds500", "extremes_imagenette"])
-def test_stored_strips_are_small_pictures(name: str) -> None:
-    path = RESULTS / f"dsd_{name}.jpg"
-    assert path.stat().st_size < 150_000
-    with Image.open(path) as picture:
-        assert picture.size[0] == 6 * (dsd_extremes.THUMB + 10) + 10
+def test_stored_sheets(name: str) -> None:
+    ends = {"": dsd_extremes.SQUARE, "_middle": dsd_extremes.MIDDLE}
+    for end, side in ends.items():
+        if "imagenette" in name and end:
+            continue
+        path = RESULTS / f"dsd_{name}{end}.webp"
+        assert path.stat().st_size < 250_000
+        with Image.open(path) as sheet:
+            assert sheet.size == (dsd_extremes.SHOWN * side, 2 * side)
 
 
 @needs_data
@@ -244,7 +245,7 @@ def test_stored_fingerprints_begin_as_the_script_does(net: dsd.Backbone) -> None
 
 
 @pytest.mark.parametrize(("name", "tiles"), [("path", (2, 12)), ("results", (4, 4))])
-def test_stored_pictures(name: str, tiles: tuple[int, int]) -> None:
+def test_stored_images(name: str, tiles: tuple[int, int]) -> None:
     sheet = dsd.load_image(RESULTS / f"fingerprint_{name}.webp")
     assert sheet.shape[2:] == tuple(fingerprint.SHOWN * n for n in tiles)
     for row, (content, _) in enumerate(fingerprint.pairs().values()):
