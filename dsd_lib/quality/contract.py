@@ -67,7 +67,7 @@ def value_range(measure: Measure) -> dict[str, list[float | str] | bool]:
     x = photo(measure)
     checks = torch.zeros_like(x)
     checks[..., ::2, ::2] = checks[..., 1::2, 1::2] = 1
-    extremes = [x, 1 - x, checks, torch.zeros_like(x), torch.ones_like(x)]
+    extremes = [x, 1 - x, checks, 1 - checks, torch.zeros_like(x), torch.ones_like(x)]
     found = []
     for a in extremes:
         for b in extremes if measure.needs_reference else [None]:
@@ -197,6 +197,11 @@ _OFFICIAL = "tests/test_official_values.py::test_distance"
 _BASELINES = "tests/quality/test_baselines.py::"
 _RIVALS = "tests/quality/test_rivals.py::"
 _SCENES = "tests/quality/test_natural_scenes.py::"
+_NATURALNESS = (
+    "the authors' code for ‖DSD‖; ψ was trained here",
+    "1e-4, relative",
+    "tests/test_official_values.py::test_norm",
+)
 # Key -> what the values agree with, how closely, and the test that shows it
 AGREES_WITH = {
     "dsd": ("the authors' code", "1e-4, relative", _OFFICIAL),
@@ -232,6 +237,9 @@ AGREES_WITH = {
         "1e-5, relative",
         f"{_BASELINES}TestShiftTolerant::test_the_authors_code_gives_the_same",
     ),
+    "grid": ("nothing: it is ours", "", ""),
+    "dsd2": _NATURALNESS,
+    "dsd4": _NATURALNESS,
     "niqe": ("BasicSR 1.4.2", "1e-3", f"{_SCENES}test_niqe_of_another_implementation"),
     "brisque": (
         "the authors' features scored by LIBSVM 3.37",
