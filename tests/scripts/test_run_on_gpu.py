@@ -21,11 +21,10 @@ def test_the_steps_are_all_losses_with_both_seeds():
     assert names.index("sr_l1_0") < names.index("sr_dsd_0")  # what the others start from
 
 
-def test_the_training_script_takes_the_arguments(monkeypatch):
+def test_the_training_script_takes_the_arguments():
     for step in run_on_gpu.steps():
         if step.arguments[0] == "data_scripts.train_restoration":
-            monkeypatch.setattr("sys.argv", list(step.arguments))
-            args = train_restoration.parse()
+            args = train_restoration.parse(step.arguments[1:])
             assert args.preset == "gpu"
             assert args.folder.name == step.name
             assert (args.start is None) == (args.loss == "l1")
