@@ -437,6 +437,24 @@ def of_stored(name: str) -> Measure:
     return find(key)[0]
 
 
+def stored_title(name: str) -> str:
+    """The title of a measure by its name in ``full_reference_*.json``, for tables and legends.
+
+    >>> stored_title("dsd2_windows4/relu4_1")
+    'DSD₂ in 4 × 4 windows, relu4_1'
+    >>> stored_title("pdl/relu2_1"), stored_title("psnr")
+    ('projected distribution distance, relu2_1', 'PSNR')
+    """
+    measure = of_stored(name)
+    key, _, layer = name.partition("/")
+    title = measure.title
+    if layer and measure.key == "dsd":
+        alpha, _, windows = key.removeprefix("dsd").partition("_windows")
+        title = "DSD" + alpha.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+        title += f" in {windows} × {windows} windows" if windows else ""
+    return f"{title}, {layer}" if layer else title
+
+
 def usable(keys: Iterable[str]) -> tuple[list[str], dict[str, str]]:
     """Those of the measures that work here, and why the others do not.
 

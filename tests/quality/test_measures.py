@@ -74,7 +74,9 @@ def test_what_is_missing_is_said(monkeypatch):
     "file", sorted(RESULTS.glob("full_reference_*.json")), ids=lambda f: f.stem
 )
 def test_every_stored_name_is_a_measure(file):
-    for name in json.loads(file.read_text())["results"]["measures"]:
+    names = json.loads(file.read_text())["results"]["measures"]
+    assert len({measures.stored_title(name) for name in names}) == len(names)
+    for name in names:
         measure = measures.of_stored(name)
         assert measure.needs_reference
         assert ("/" in name) == ("layers" in measure.options)
