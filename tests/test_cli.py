@@ -254,7 +254,7 @@ def test_one_measure_may_fail_alone(here, capsys):
 def test_too_small_for_the_layers(here, capsys):
     status, _, err = run(capsys, "compare", "tiny.png", "tiny.png", "--layers", "relu4_1")
     assert status == 1
-    assert err.startswith("dsd: tiny.png: dsd: x: expected sides of at least")
+    assert re.match(r"dsd: tiny.png: dsd: [xy]: expected sides of at least 15 pixels", err)
 
 
 def test_memory_that_runs_out_is_that_pictures_error(here, capsys, monkeypatch):
