@@ -48,7 +48,7 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
 
 
 def psnr_y(x: Tensor, y: Tensor) -> Tensor:
-    """PSNR of the :func:`luma`, as super-resolution papers give it. Otherwise as :func:`psnr`.
+    """PSNR of the luma, as super-resolution papers give it. Otherwise as :func:`psnr`.
 
     Source: chapter 5 of the book.
 
@@ -81,7 +81,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def ssim_y(x: Tensor, y: Tensor) -> Tensor:
-    """Structural similarity of the :func:`luma`, only where the window fits (Wang et al.).
+    """Structural similarity of the luma, only where the window fits (Wang et al.).
 
     Arguments are those of :func:`psnr`, result that of :func:`ssim`. Sides below 11 pixels are an
     error.
@@ -97,7 +97,7 @@ def ssim_y(x: Tensor, y: Tensor) -> Tensor:
 
 
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Multi-scale structural similarity of the :func:`luma`, five scales.
+    """Multi-scale structural similarity of the luma, five scales.
 
     Arguments are those of :func:`psnr`; sides below 176 pixels are an error.
 

@@ -56,7 +56,7 @@ def load_restorer(task: str, loss: str = "dsd") -> XSRResNet:
         loss: what it was trained with, ``"dsd"`` (Eq. 6) or ``"l1"`` (L1 alone), for ``"sr"`` with
             the paper's pixel shuffles; there ``"dsd_10blocks"`` is twice as deep, and
             ``"dsd_10blocks_resize_windows4"``, of local DSD, enlarges without painting a grid, as
-            does its start ``"l1_10blocks_resize"``. :func:`restore` takes these two.
+            does its start ``"l1_10blocks_resize"``. :func:`dsd_lib.restore` takes these two.
 
     Raises:
         ValueError: there is no such network; the message lists those there are.
