@@ -258,7 +258,7 @@ def _costs(measured: dict | None, found: dict) -> str:
                 row += ["not measured", "–", f"about {one['needs_megabytes']:.0f}"]
             else:
                 ratio = "1" if key == BARE else f"{one['ratio']:.2g}"
-                row += [ratio, f"{one['seconds']:.2g}", f"{one['megabytes']:.0f}"]
+                row += [ratio, f"{one['seconds']:.3g}", f"{one['megabytes']:.0f}"]
         rows.append(row)
     return f"""
 ## Time and memory
