@@ -13,7 +13,7 @@ from PIL import Image
 import dsd_lib as dsd
 from dsd_lib.restoration import restore as restoration
 from dsd_lib.restoration.networks import UPSAMPLING, XSRResNet, save_network
-from dsd_lib.restoration.restore import TASKS, load_restorer, restore, restore_file
+from dsd_lib.restoration.restore import TASKS, choose_network, load_restorer, restore, restore_file
 from tests.restoration.test_networks import EVERY, documented
 
 TASK_OF = {scale: task for task, scale in TASKS.items()}
@@ -86,7 +86,7 @@ def test_margins_cover_the_documented_receptive_field(blocks, scale):
 @pytest.mark.parametrize("task", TASKS)
 def test_the_trained_networks_in_tiles(task, pictures):
     x = pictures["coffee"][:, :, 30:161, 20:111]
-    net = load_restorer(task)
+    net = choose_network(task)
     y = restore(x, task, tile=48)
     torch.testing.assert_close(y, whole(net, x), rtol=0, atol=1e-5)
 
@@ -135,7 +135,7 @@ def test_any_size(task, scale, sides):
     y = restore(x, task)
     assert y.shape == (2, 3, sides[0] * scale, sides[1] * scale)
     assert y.dtype == x.dtype and 0 <= y.min() <= y.max() <= 1
-    torch.testing.assert_close(y, whole(load_restorer(task), x), rtol=0, atol=1e-5)
+    torch.testing.assert_close(y, whole(choose_network(task), x), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -181,7 +181,7 @@ def test_on_a_gpu(task, pictures):
     there = restore(x.cuda(), task, tile=32)
     assert there.is_cuda
     torch.testing.assert_close(there.cpu(), cpu, rtol=0, atol=2e-3)
-    lent = restore(x, task, network=load_restorer(task).cuda())  # tile by tile on the GPU
+    lent = restore(x, task, network=choose_network(task).cuda())  # tile by tile on the GPU
     assert not lent.is_cuda
     torch.testing.assert_close(lent, cpu, rtol=0, atol=2e-3)
 
