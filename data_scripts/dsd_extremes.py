@@ -25,6 +25,7 @@ from tqdm import tqdm
 import dsd_lib as dsd
 from data_scripts.shared.results import RESULTS, begin, rounded, write_result
 from dsd_lib.book.plots import load_result
+from dsd_lib.descriptor import matrix_norms, self_dissimilarity
 from dsd_lib.files import data_folder, list_images, write_atomically
 from dsd_lib.images import to_array
 from dsd_lib.quality.agreement import spearman
@@ -89,12 +90,14 @@ def measure(x: Tensor, net: dsd.Backbone) -> dict[str, float]:
     fine = net(x, [LAYER])[LAYER]
     small = net(dsd.imresize(x, scale=1 / ALPHA), [LAYER], check_range=False)[LAYER]
     rim = ALPHA * BORDER
-    inside = dsd.gram_matrix(fine[..., rim:-rim, rim:-rim]) - dsd.gram_matrix(
-        small[..., BORDER:-BORDER, BORDER:-BORDER]
-    )
+    inside = (fine[..., rim:-rim, rim:-rim], small[..., BORDER:-BORDER, BORDER:-BORDER])
     g, h = dsd.gram_matrix(fine), dsd.gram_matrix(small)
-    values = {"norm": g - h, "norm_inside": inside, "gram": g, "gram_small": h}
-    return {name: m.abs().mean().item() for name, m in values.items()} | looks(x)
+    g_inside, h_inside = map(dsd.gram_matrix, inside)
+    differences = self_dissimilarity(  # Eq. (2)
+        {"norm": g, "norm_inside": g_inside}, {"norm": h, "norm_inside": h_inside}
+    )
+    matrices = differences | {"gram": g, "gram_small": h}
+    return dict(zip(matrices, matrix_norms(matrices)[0].tolist(), strict=True)) | looks(x)
 
 
 def balance(gram: np.ndarray, gram_small: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""Measure what decides how the paper divides its Gram matrices, for chapter 2.
+"""Measure what decides how the paper divides its Gram matrices, for chapter 10.
 
     python -m data_scripts.gram_normalization
 
 Writes ``book/results/gram_normalization_natural.json``: ‖DSD‖ at relu3_1 of natural photos
 (imagenette, the test half of BSDS500, and one photo each of the paper's classes sandbar and
-window screen), and how large the perceptual and the DSD loss of super-resolved pictures are. All
+window screen), and how large the perceptual and the DSD loss of super-resolved images are. All
 under the library's division by C·H·W; division by H·W multiplies a layer's values by its C.
 """
 
@@ -16,21 +16,20 @@ from tqdm import tqdm
 
 import dsd_lib as dsd
 from data_scripts.shared.results import begin, write_result
+from dsd_lib.descriptor import matrix_norms, self_dissimilarity
 from dsd_lib.files import data_folder, list_images
+from dsd_lib.gram import feature_grams
 
 LAYER = "relu3_1"
 ALPHAS = (2, 4)
 CLASSES = ("sandbar", "window_screen")
-METHODS = (
-    "SRResNet",
-    "EDSR",
-)  # trained without a perceptual loss, as the networks the paper starts
+METHODS = ("SRResNet", "EDSR")  # trained without a perceptual loss, like the paper's start
 
 
 def released_crop(x: Tensor) -> Tensor:
-    """The central 224×224 pixels of the picture resized to a shorter side of 256.
+    """The central 224×224 pixels of the image resized to a shorter side of 256.
 
-    So does the script of the authors that measures ImageNet classes.
+    The authors' script that measures ImageNet classes crops like this.
 
     >>> released_crop(torch.rand(1, 3, 375, 500)).shape
     torch.Size([1, 3, 224, 224])
@@ -42,16 +41,15 @@ def released_crop(x: Tensor) -> Tensor:
     return x[..., top : top + 224, left : left + 224]
 
 
-def gram(x: Tensor, net: dsd.Backbone) -> Tensor:
-    """The Gram matrix ``(1, 256, 256)`` of one picture at ``LAYER``."""
-    return dsd.gram_matrix(net(x, [LAYER], check_range=False)[LAYER])
-
-
 def norms(x: Tensor, net: dsd.Backbone) -> list[float]:
     """‖DSD_α(x)‖₁ at ``LAYER`` for each of ``ALPHAS``, to 4 digits."""
-    fine = gram(x, net)
-    coarse = [gram(dsd.imresize(x, scale=1 / alpha), net) for alpha in ALPHAS]
-    return [float(f"{(fine - c).abs().mean().item():.4g}") for c in coarse]
+    fine = feature_grams(x, net, [LAYER])
+    found = []
+    for alpha in ALPHAS:
+        small = dsd.imresize(x, scale=1 / alpha)
+        difference = self_dissimilarity(fine, feature_grams(small, net, [LAYER]))  # Eq. (2)
+        found.append(float(f"{matrix_norms(difference).item():.4g}"))
+    return found
 
 
 def natural_photos(files: list[Path], net: dsd.Backbone) -> dict[str, list[float]]:
@@ -61,7 +59,7 @@ def natural_photos(files: list[Path], net: dsd.Backbone) -> dict[str, list[float
 
 
 def loss_sizes(net: dsd.Backbone) -> dict[str, dict[str, float]]:
-    """Method -> means over its pictures: perceptual distance, and DSD distance by layer."""
+    """Method -> means over its images: perceptual distance, and DSD distance by layer."""
     folder = data_folder("sr_outputs")
     sizes = {}
     for method in METHODS:
