@@ -81,8 +81,9 @@ def wiper(
 ) -> Html:
     """Two states of an image on each other, with a bar that wipes from one to the other.
 
-    The bar follows the pointer and the arrow keys. With several images after, buttons choose which
-    one lies to the right of the bar. Without JavaScript the images stand beside each other.
+    The bar follows the pointer and the arrow keys. With several images after, any two can be
+    compared: a list chooses the one to the left of the bar, buttons the one to the right. Without
+    JavaScript the images stand beside each other.
 
     Args:
         before: ``(1, 3, H, W)`` in [0, 1].

@@ -203,6 +203,22 @@ def test_the_wiper_compares_with_several(opened):
         assert pressed.count() == 1 and pressed.inner_text() == name
 
 
+def test_the_wiper_compares_any_two_of_several(opened):
+    x = shades(3)
+    tab = opened(wiper(x[0], x[1:], ["truth", "one", "two"], alt="A square", zoom=5))
+    stage, choice = tab.locator(".dsd-stage"), tab.get_by_label("To the left of the bar")
+    for left, right in (("two", "one"), ("one", "two"), ("truth", "two")):  # the second: swapped
+        choice.select_option(label=left)
+        slider = tab.get_by_role("slider", name=f"{left} to the left, {right} to the right")
+        shown = [str(name) for name in ("truth", "one", "two") if name != left]
+        buttons = tab.locator("[data-choice]:visible").all_inner_texts()
+        assert buttons == shown
+        for key, name in (("Home", right), ("End", left)):
+            slider.press(key)
+            gray = round(255 * 0.1 * ("truth", "one", "two").index(name))
+            assert (pixels(stage)[30, 5:-5] == gray).all()
+
+
 def test_a_touch_moves_the_bar_on_a_phone(opened):
     tab = opened(compared(), width=390, has_touch=True)
     place = tab.locator(".dsd-stage").bounding_box()

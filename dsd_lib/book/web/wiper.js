@@ -4,7 +4,8 @@ function setUp(box) {
   const figures = Array.from(stage.querySelectorAll("figure"));
   const images = figures.map((figure) => figure.querySelector("img"));
   const labels = figures.map((figure) => figure.querySelector("figcaption").textContent);
-  let share = 50; // percent of the width that shows the first image
+  let share = 50; // percent of the width that shows the image to the left of the bar
+  let base = 0; // index of that image
   let other = 1; // index of the image to the right of the bar
 
   function element(tag, attributes, text) {
@@ -23,21 +24,35 @@ function setUp(box) {
     "aria-orientation": "horizontal",
   });
   const ends = element("div", { class: "dsd-ends" });
-  const left = element("span", {}, `← ${labels[0]}`);
+  const left = element("span", {});
   const right = element("span", {});
   ends.append(left, right);
   const choices = element("div", { class: "dsd-choices", role: "group", "aria-label": "Compare" });
 
   function draw() {
     stage.style.setProperty("--bar", `${share}%`);
-    handle.setAttribute("aria-label", `${labels[0]} to the left, ${labels[other]} to the right`);
+    handle.setAttribute("aria-label", `${labels[base]} to the left, ${labels[other]} to the right`);
     handle.setAttribute("aria-valuenow", Math.round(share));
-    handle.setAttribute("aria-valuetext", `${Math.round(share)} % ${labels[0]}`);
+    handle.setAttribute("aria-valuetext", `${Math.round(share)} % ${labels[base]}`);
+    if (labels.length > 2) left.lastChild.value = base;
+    else left.lastChild.textContent = labels[base];
     right.textContent = `${labels[other]} →`;
-    figures.forEach((figure, i) => (figure.hidden = i > 0 && i !== other));
-    choices.querySelectorAll("[data-choice]").forEach((button) => {
-      button.setAttribute("aria-pressed", Number(button.dataset.choice) === other);
+    figures.forEach((figure, i) => {
+      figure.classList.toggle("dsd-right", i === other);
+      figure.classList.toggle("dsd-unseen", i !== base && i !== other);
     });
+    choices.querySelectorAll("[data-choice]").forEach((button) => {
+      const choice = Number(button.dataset.choice);
+      button.setAttribute("aria-pressed", choice === other);
+      button.hidden = choice === base;
+    });
+  }
+
+  // The left one may be any of several, too; if it was the right one, the two change places.
+  function chooseLeft(index) {
+    if (index === other) other = base;
+    base = index;
+    draw();
   }
 
   function move(to) {
@@ -45,9 +60,13 @@ function setUp(box) {
     draw();
   }
 
+  left.append("← ", element("span", {}));
   if (labels.length > 2) {
+    const select = element("select", { "aria-label": "To the left of the bar" });
+    select.append(...labels.map((label, i) => element("option", { value: i }, label)));
+    select.addEventListener("change", () => chooseLeft(Number(select.value)));
+    left.replaceChildren("← ", select);
     labels.forEach((label, i) => {
-      if (i === 0) return;
       const button = element("button", { type: "button", "data-choice": i }, label);
       button.addEventListener("click", () => {
         other = i;
