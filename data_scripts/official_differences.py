@@ -2,7 +2,7 @@
 
     python -m data_scripts.official_differences
 
-For chapter 10. Takes the first 100 photos of ``$DSD_DATA/bsds500/test``, damages each in seven ways
+For chapter 10. Takes the first 40 photos of ``$DSD_DATA/bsds500/test``, damages each in seven ways
 and measures every version with both sides of each difference. Writes
 ``book/results/official_differences_bsds500.json``: measure -> values, one row per photo and one
 column per version, from which the chapter counts reordered pairs. ``"partners"`` holds the scores
@@ -29,21 +29,22 @@ from dsd_lib.descriptor import DEFAULT_LAYERS, self_dissimilarity
 from dsd_lib.files import data_folder, list_images
 from dsd_lib.no_reference import Psi
 
-PHOTOS, SEED, BATCH = 100, 0, 16  # the authors' training batch
-SIDE, PARTNER_SIDE, CONTEXTUAL_SIDE = 128, 208, 64
+PHOTOS, SEED, BATCH = 40, 0, 16  # the authors' training batch
+SIDE, PARTNER_SIDE, CONTEXTUAL_SIDE, CONTEXTUAL_LAYER = 128, 208, 64, "relu3_1"
 
 
-def measure(x: Tensor, companions: Tensor, net: dsd.Backbone, seed: int) -> dict[str, list[float]]:
-    """Measure -> its value of each damaged version of one photo.
+def measure(x: Tensor, net: dsd.Backbone, seed: int) -> dict[str, Tensor]:
+    """Measure -> its value ``(7,)`` of each damaged version of one photo.
 
     Args:
         x: the photo ``(1, 3, H, W)``.
-        companions: the other photos of a training batch, ``(15, 3, 64, 64)``.
         net: the feature network.
         seed: of the dequantization.
     """
     bench = versions(center(x, SIDE))  # (1 + 7, 3, 128, 128)
-    fine, small = grams([bench], net), grams([bench], net, alpha=2)
+    maps = net(bench, (*LAYERS, net.last_conv))
+    fine = {layer: dsd.gram_matrix(maps[layer])[None] for layer in LAYERS}  # (1, 1 + 7, C, C)
+    small = grams([bench], net, alpha=2)
     matrices = {"style": fine, "style_small": small, "dsd": self_dissimilarity(fine, small)}
     noisy = torch.cat([dequantize(z[None], 10 * seed + i) for i, z in enumerate(bench)])
     matrices["dsd_dequantized"] = self_dissimilarity(
@@ -57,31 +58,43 @@ def measure(x: Tensor, companions: Tensor, net: dsd.Backbone, seed: int) -> dict
     found = {
         f"{k}/{layer}": distance(m, [layer])[0] for k, m in matrices.items() for layer in LAYERS
     }
-    found |= other_losses(bench, net)
-    middle = center(bench, CONTEXTUAL_SIDE)
-    target = middle[:1].expand(len(middle) - 1, -1, -1, -1)
-    for name, others in (("own", None), ("batch", companions)):
-        found[f"contextual_{name}"] = contextual(middle[1:], target, others, net)
     for name in ("exact", "rounded"):
         found[f"psnr_{name}"] = psnr_y(bench[1:], bench[:1], rounded=name == "rounded")
-    return {name: values.tolist() for name, values in found.items()}
+    found["reconstruction"] = (bench[1:] - bench[:1]).abs().mean(dim=(1, 2, 3))
+    return found | perceptual(maps[net.last_conv]) | projected_distribution(maps["relu2_1"])
 
 
-def other_losses(bench: Tensor, net: dsd.Backbone) -> dict[str, Tensor]:
-    """The other terms of Eq. (6), and PDL, each with its variants: name -> ``(7,)``."""
-    maps = net(bench, ["relu2_1", net.last_conv])
-    deep = maps[net.last_conv]
-    found = {
-        "reconstruction": (bench[1:] - bench[:1]).abs().mean(dim=(1, 2, 3)),
-        "perceptual": (deep[1:] - deep[:1]).abs().mean(dim=(1, 2, 3)),
-        "perceptual_relu": (deep[1:].relu() - deep[:1].relu()).abs().mean(dim=(1, 2, 3)),
+def perceptual(f: Tensor) -> dict[str, Tensor]:
+    """The perceptual distance before and after a ReLU."""
+    after = f.relu()
+    return {
+        "perceptual": (f[1:] - f[:1]).abs().mean(dim=(1, 2, 3)),
+        "perceptual_relu": (after[1:] - after[:1]).abs().mean(dim=(1, 2, 3)),
     }
+
+
+def projected_distribution(f: Tensor) -> dict[str, Tensor]:
+    """PDL in its four variants."""
     generator = torch.Generator().manual_seed(SEED)
     lines = F.normalize(torch.randn(128, 128, generator=generator), dim=0)
+    found = {}
     for name, directions in (("channels", None), ("lines", lines)):
-        difference = sorted_differences(maps["relu2_1"], directions)
+        difference = sorted_differences(f, directions)
         found[f"pdl_{name}_squared"] = difference.square().mean(dim=(1, 2))
         found[f"pdl_{name}_absolute"] = difference.abs().mean(dim=(1, 2))
+    return found
+
+
+def contextual_losses(photos: list[Tensor], net: dsd.Backbone) -> dict[str, list[list[float]]]:
+    """The contextual loss around each target's own mean, and around that of a batch of 16."""
+    benches = [versions(center(x, SIDE)) for x in photos]
+    maps = [net(center(x, CONTEXTUAL_SIDE), [CONTEXTUAL_LAYER])[CONTEXTUAL_LAYER] for x in benches]
+    means = torch.stack([f[0].mean(dim=(1, 2)) for f in maps])  # (photos, C), of the targets
+    found: dict[str, list[list[float]]] = {"contextual_own": [], "contextual_batch": []}
+    for i, f in enumerate(maps):
+        batch = [(i + k) % len(photos) for k in range(BATCH)]
+        for name, mean in (("own", means[i]), ("batch", means[batch].mean(dim=0))):
+            found[f"contextual_{name}"].append(contextual(f[1:], f[:1], mean).tolist())
     return found
 
 
@@ -96,13 +109,12 @@ def main() -> None:
     started = begin()
     net, psi = dsd.load_backbone("vgg16"), dsd.load_psi(alpha=4)
     photos = [dsd.load_image(f) for f in list_images(data_folder("bsds500") / "test")[:PHOTOS]]
-    middles = torch.cat([center(x, CONTEXTUAL_SIDE) for x in photos])
     rows, scores = [], []
     for i, x in enumerate(tqdm(photos)):
-        companions = middles[[(i + 1 + k) % PHOTOS for k in range(BATCH - 1)]]
-        rows.append(measure(x, companions, net, seed=i))
+        rows.append({name: v.tolist() for name, v in measure(x, net, seed=i).items()})
         scores.append(partners(x, psi, net))
     values = {name: [row[name] for row in rows] for name in rows[0]}
+    values |= contextual_losses(photos, net)
     write_result(
         "official_differences_bsds500",
         {

@@ -1,8 +1,8 @@
 """The test bench of chapter 10: does a variant of a measure put damaged images in another order?"""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -103,30 +103,40 @@ def reordered(a: Tensor, b: Tensor) -> Tensor:
     return torch.sign(a[:, i] - a[:, j]) * torch.sign(b[:, i] - b[:, j]) < 0
 
 
-def share(flags: Tensor, draws: int = 1000) -> Estimate:
-    """The share of all pairs that are True, with its 95 % interval from a bootstrap over photos.
+@dataclass(frozen=True, repr=False)
+class Share(Estimate):
+    """A share of pairs with its 95 % interval, and the chapter's one rule applied to it.
+
+    >>> Share(0.05, 0.03, 0.07), Share(0.05, 0.01, 0.09)
+    (5.0 % of pairs (3.0 to 7.0 %): yes, 5.0 % of pairs (1.0 to 9.0 %): undecided)
+    """
+
+    @property
+    def verdict(self) -> str:
+        """Does the difference change a result?
+
+        ``"yes"`` when the whole interval is above `THRESHOLD`, ``"no"`` when it is below, and
+        ``"undecided"`` when the threshold is inside.
+        """
+        if self.low > THRESHOLD:
+            return "yes"
+        return "no" if self.high < THRESHOLD else "undecided"
+
+    def __repr__(self) -> str:
+        value, low, high = (f"{100 * v:.1f}" for v in (self.value, self.low, self.high))
+        return f"{value} % of pairs ({low} to {high} %): {self.verdict}"
+
+
+def share(flags: Tensor, draws: int = 1000) -> Share:
+    """The share of all pairs that are True, with its interval from a bootstrap over photos.
 
     Args:
         flags: ``(photos, pairs)``, as `reordered` has them.
         draws: of the bootstrap.
 
     >>> share(torch.tensor([[True, False], [True, False]]))
-    Estimate(value=0.5, low=0.5, high=0.5)
+    50.0 % of pairs (50.0 to 50.0 %): yes
     """
     of_photo = flags.double().mean(dim=1).numpy()
-    return bootstrap(lambda rows: float(np.mean(of_photo[rows])), range(len(of_photo)), draws=draws)
-
-
-def verdict(found: Estimate, threshold: float = THRESHOLD) -> str:
-    """The chapter's one rule: does a difference change a result?
-
-    Returns:
-        ``"yes"`` when the whole interval is above the threshold, ``"no"`` when it is below, and
-        ``"undecided"`` when the threshold is inside.
-
-    >>> verdict(Estimate(0.05, 0.03, 0.07)), verdict(Estimate(0.05, 0.01, 0.09))
-    ('yes', 'undecided')
-    """
-    if found.low > threshold:
-        return "yes"
-    return "no" if found.high < threshold else "undecided"
+    found = bootstrap(lambda rows: of_photo[rows].mean(), range(len(of_photo)), draws=draws)
+    return Share(found.value, found.low, found.high)

@@ -88,12 +88,17 @@ def _file(name: str) -> str:
 
 
 def inline(text: str) -> Markup:
-    """One line of text with `` `code` ``, ``**strong**`` and ``*emphasis*``, as HTML.
+    """One line of text as HTML: `` `code` ``, ``**strong**``, ``*emphasis*``, ``[link](#place)``.
+
+    A link leads to a place on the same page.
 
     >>> inline("**best** at `relu5_1`, 1 < 2")
     Markup('<strong>best</strong> at <code>relu5_1</code>, 1 &lt; 2')
+    >>> inline("[the rule](#the-rule)")
+    Markup('<a href="#the-rule">the rule</a>')
     """
     html = str(escape(text))
+    html = re.sub(r"\[([^\]]+)\]\(#([\w-]+)\)", r'<a href="#\2">\1</a>', html)
     for pattern, tag in ((r"`([^`]+)`", "code"), (r"\*\*(.+?)\*\*", "strong")):
         html = re.sub(pattern, rf"<{tag}>\1</{tag}>", html)
     return Markup(re.sub(r"\*(\S|\S.*?\S)\*", r"<em>\1</em>", html))

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsd_lib.backbones import Backbone
-from dsd_lib.gram import feature_grams
+from dsd_lib.descriptor import DEFAULT_LAYERS
+from dsd_lib.gram import feature_grams, gram_matrix
 from dsd_lib.no_reference import WIDTHS, Psi, ResidualBlock
 from dsd_lib.quality.luma import luma
 from dsd_lib.resize import imresize
@@ -53,28 +54,19 @@ def sorted_differences(maps: Tensor, lines: Tensor | None = None) -> Tensor:
     return ordered[1:] - ordered[:1]
 
 
-def contextual(
-    x: Tensor, y: Tensor, companions: Tensor | None, net: Backbone, layer: str = "relu3_1"
-) -> Tensor:
-    """The contextual loss of images whose batch holds others: ``(N,)``.
+def contextual(f: Tensor, g: Tensor, mean: Tensor) -> Tensor:
+    """The contextual loss of feature maps, around any mean: ``(N,)``.
 
-    The official code subtracts the mean feature vector of all the targets in a batch.
+    The official code takes the mean feature vector of all targets in a batch, the library that of
+    each target.
 
     Args:
-        x: ``(N, 3, H, W)``, each compared with its target.
-        y: the targets, ``(N, 3, H, W)``.
-        companions: the other targets of the batch, ``(M, 3, H, W)``, the same for each of the N.
-            None takes the mean over the image's own target, as the library does.
-        net: the feature network.
-        layer: where the feature vectors come from.
+        f: maps of the images, ``(N, C, H, W)``.
+        g: maps of their targets, ``(N, C, H, W)``, or of one for all, ``(1, C, H, W)``.
+        mean: the feature vector that is subtracted first, ``(C,)``.
     """
-    f, g = (net(z, [layer])[layer].flatten(2) for z in (x, y))  # (N, C, positions)
-    mean = g.mean(dim=2, keepdim=True)  # (N, C, 1)
-    if companions is not None:
-        others = net(companions, [layer])[layer].flatten(2).mean(dim=2).sum(dim=0)  # (C,)
-        mean = (mean + others[:, None]) / (1 + len(companions))
-    f, g = F.normalize(f - mean, dim=1), F.normalize(g - mean, dim=1)
-    apart = 1 - f.mT @ g  # (N, positions of x, positions of y)
+    f, g = (F.normalize(z.flatten(2) - mean[:, None], dim=1) for z in (f, g))  # (N, C, positions)
+    apart = 1 - f.mT @ g  # (N, positions of f, positions of g)
     relative = apart / (apart.amin(dim=2, keepdim=True) + 1e-5)
     best = torch.softmax((1 - relative) / 0.5, dim=2).amax(dim=1).mean(dim=1)
     return -torch.log(best + 1e-5)
@@ -111,6 +103,37 @@ def changed_verdicts(scores: Tensor) -> Tensor:
     own = scores.diagonal()
     first = ~torch.eye(len(own), dtype=torch.bool)  # A is the row, B the column
     return ((own[:, None] < scores) != (own[:, None] < own))[first]
+
+
+def loss_terms(prediction: Tensor, target: Tensor, net: Backbone) -> dict[str, dict[str, float]]:
+    """The perceptual term of Eq. (6), and its distribution terms at each layer.
+
+    Args:
+        prediction: what a restoration network returns, ``(N, 3, H, W)``.
+        target: ``(N, 3, H, W)`` in [0, 1].
+        net: the feature network.
+
+    Returns:
+        ``"perceptual"``, ``"DSD"``, ``"style"``, ``"MSS"`` and ``"PDL"`` -> layer -> mean over the
+        batch.
+    """
+    maps = net(torch.cat([prediction, target]), (*DEFAULT_LAYERS, net.last_conv), check_range=False)
+    smaller = imresize(torch.cat([prediction, target]), scale=1 / 2)
+    small = feature_grams(smaller, net, DEFAULT_LAYERS)
+    found: dict[str, dict[str, float]] = {k: {} for k in ("DSD", "style", "MSS", "PDL")}
+
+    def apart(m: Tensor) -> float:
+        p, t = m.chunk(2)
+        return (p - t).abs().mean().item()
+
+    for layer in DEFAULT_LAYERS:
+        gram = gram_matrix(maps[layer])
+        found["DSD"][layer] = apart(gram - small[layer])
+        found["style"][layer] = apart(gram)
+        found["MSS"][layer] = apart(gram) + apart(small[layer])
+        p, t = maps[layer].flatten(2).sort(dim=2).values.chunk(2)
+        found["PDL"][layer] = (p - t).square().mean().item()
+    return {"perceptual": {net.last_conv: apart(maps[net.last_conv])}} | found
 
 
 def psnr_y(x: Tensor, y: Tensor, *, rounded: bool) -> Tensor:
