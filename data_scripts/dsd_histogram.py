@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 from tqdm import tqdm
 
 import dsd_lib as dsd
 from data_scripts.shared.results import RESULTS, begin, rounded, write_result
+from dsd_lib.book.damage import gaussian_blur
 from dsd_lib.descriptor import matrix_norms, self_dissimilarity
 from dsd_lib.files import data_folder, list_images
 
@@ -37,19 +37,6 @@ DISTORTIONS = {
 SPOILED = "val"  # the part of BSDS500 measured under distortions; the others set the constant
 SEED = 0
 Norms = dict[str, list[float]]  # "2" or "4" -> a number a layer
-
-
-def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
-    """``x`` (N, 3, H, W) blurred by a Gaussian of standard deviation ``sigma`` pixels.
-
-    >>> gaussian_blur(torch.ones(1, 3, 16, 16), 2.0).mean()
-    tensor(1.)
-    """
-    reach = int(4 * sigma + 0.5)
-    taps = torch.arange(-reach, reach + 1, dtype=x.dtype).div(sigma).square().mul(-0.5).exp()
-    taps = (taps / taps.sum()).expand(3, 1, 1, -1)
-    x = functional.pad(x, (reach,) * 4, mode="reflect")
-    return functional.conv2d(functional.conv2d(x, taps, groups=3), taps.mT, groups=3)
 
 
 def jpeg(x: Tensor, quality: int) -> Tensor:

@@ -24,8 +24,8 @@ from PIL import Image
 from torch import Tensor
 
 import dsd_lib as dsd
-from data_scripts.dsd_histogram import gaussian_blur
 from data_scripts.shared.assets import TRY
+from dsd_lib.book.damage import gaussian_blur
 from dsd_lib.restoration.restore import load_restorer
 
 pytestmark = pytest.mark.reader
