@@ -19,8 +19,9 @@ Gram matrices come as sums over a piece of the image, so that the page can go pi
 how far it is, stop when told to, and stay small in memory. The resize x↓α is done by the page
 itself (``parts/resize.js``), with the weights of ``dsd_lib.imresize``.
 
-The two super-resolution networks are one model: ``dial`` = 0 computes with the weights of the L1
-network, 1 with those of the DSD network, between them with the weights between.
+The two super-resolution networks, those of ``dsd_lib.restore``, are one model: ``dial`` = 0
+computes with the weights of the L1 network, 1 with those of the DSD network, between them with the
+weights between.
 
 Each model is compared with ``dsd_lib`` on 20 images of odd sizes by onnxruntime, and the largest
 relative difference goes into the manifest. Another version of torch may write another graph of the
@@ -39,6 +40,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 from onnxscript import optimizer
 from PIL import Image
@@ -49,8 +51,8 @@ from data_scripts.shared.assets import TRY, pack, unpack
 from data_scripts.shared.results import RESULTS
 from dsd_lib.files import write_atomically
 from dsd_lib.no_reference import PSI_LAYERS, load_psi
-from dsd_lib.restoration.networks import XSRResNet
-from dsd_lib.restoration.restore import load_restorer
+from dsd_lib.restoration.networks import XSRResNet, interpolate, summed_weights
+from dsd_lib.restoration.restore import DIAL, load_restorer
 
 OPSET = 18
 LAYERS = PSI_LAYERS
@@ -119,6 +121,12 @@ def stage_channels(net: dsd.Backbone, layer: str) -> int:
     return net.stages[layer.replace("relu", "conv")].out_channels
 
 
+def dial_ends() -> tuple[XSRResNet, XSRResNet]:
+    """The networks at both ends of the dial of ``dsd_lib.restore(x, "sr")``: L1 and DSD."""
+    l1, dsd_loss = DIAL["sr"]
+    return load_restorer("sr", l1), load_restorer("sr", dsd_loss)
+
+
 class Look(nn.Module):
     """The first part of a restoration network, as a module."""
 
@@ -132,11 +140,29 @@ class Look(nn.Module):
 
 
 class Draw(Look):
-    """The second part."""
+    """The second part, written with operators that WebAssembly runs quickly."""
 
     def forward(self, image: Tensor, features: Tensor) -> Tensor:
         """``(1, 3, h, w)``, ``(1, channels, h, w)`` -> ``(1, 3, 4h, 4w)``."""
-        return self.net.draw(image, features)
+        f, stages = features, list(self.net.enlarge)
+        for conv, activation in zip(stages[1::3], stages[2::3], strict=True):
+            f = activation(enlarged_convolution(f, conv))  # (1, channels, 2h, 2w)
+        enlarged = F.interpolate(image, scale_factor=float(self.net.scale), mode="bilinear")
+        return enlarged + self.net.tail(f)
+
+
+def enlarged_convolution(f: Tensor, conv: nn.Conv2d) -> Tensor:
+    """As ``dsd_lib.restoration.networks.conv_of_enlarged``, interleaved by a pixel shuffle.
+
+    That one assigns to every other pixel, which becomes a slow scatter in ONNX.
+    """
+    h, w = f.shape[2:]
+    padded = F.pad(f, (1, 1, 1, 1))  # (1, C, h + 2, w + 2)
+    parts = [
+        F.conv2d(padded[:, :, row : row + h + 1, column : column + w + 1], weight, conv.bias)
+        for (row, column), weight in summed_weights(conv.weight).items()
+    ]  # 4 of (1, C', h, w)
+    return F.pixel_shuffle(torch.stack(parts, 2).flatten(1, 2), 2)  # (1, C', 2h, 2w)
 
 
 def traced_graph(module: nn.Module, example: dict[str, Tensor], output: str) -> onnx.GraphProto:
@@ -175,7 +201,7 @@ def sr_graph(
     part: type[Look], l1: XSRResNet, dsd_net: XSRResNet, example: dict[str, Tensor], output: str
 ) -> onnx.ModelProto:
     """One part of the super-resolution networks; ``dial`` goes from the L1 to the DSD weights."""
-    graph = traced_graph(part(l1), example, output)
+    graph = traced_graph(part(l1).eval(), example, output)
     targets = part(dsd_net).state_dict()
     nodes, kept = [], []
     for tensor in graph.initializer:
@@ -306,12 +332,11 @@ def psi_difference(model: bytes, alpha: float) -> float:
 @torch.no_grad()
 def sr_differences(look: bytes, draw: bytes) -> tuple[float, float]:
     """The feature map and the enlarged image, at five places of the dial."""
-    l1, dsd_net = load_restorer("sr", "l1"), load_restorer("sr", "dsd")
+    l1, dsd_net = dial_ends()
     first, second = session(look), session(draw)
-    between, worst = load_restorer("sr", "l1"), [0.0, 0.0]
+    worst = [0.0, 0.0]
     for x, t in zip(odd_images(), itertools.cycle((0.0, 0.25, 0.5, 0.75, 1.0))):
-        pairs = zip(l1.state_dict().items(), dsd_net.state_dict().values(), strict=True)
-        between.load_state_dict({k: (1 - t) * a + t * b for (k, a), b in pairs})
+        between = interpolate(l1, dsd_net, t)
         x = dsd.imresize(x, scale=1 / 2).clamp(0, 1)
         dial = np.array([t], np.float32)
         features = run(first, image=x, dial=dial)[0]
@@ -339,7 +364,7 @@ def reach(part: Callable[[Tensor], Tensor], channels: int) -> int:
 def models() -> dict[str, bytes]:
     """Every model, serialized; the same bytes whenever the versions are the same."""
     torch.manual_seed(0)
-    l1, dsd_net = load_restorer("sr", "l1"), load_restorer("sr", "dsd")
+    l1, dsd_net = dial_ends()
     image, features = torch.rand(1, 3, 37, 53), torch.rand(1, l1.channels, 37, 53)
     made = {
         "dsd": dsd_graph(dsd.load_backbone("vgg16")),
@@ -408,7 +433,7 @@ def write(folder: Path = TRY) -> dict:
     bad = {name: value for name, value in differences.items() if not value <= TOLERANCE}
     if bad:
         raise ValueError(f"expected models within {TOLERANCE:g} of dsd_lib, got {bad}")
-    net = load_restorer("sr", "l1").double()
+    net = dial_ends()[0].double()
     image = torch.rand(1, 3, 99, 99, dtype=torch.float64)
     manifest = {
         "opset": OPSET,

@@ -35,7 +35,7 @@ h1, h2, h3 { break-after: avoid; }
 pre { white-space: pre-wrap; }
 img { max-width: 100%; height: auto; }
 .headerlink, .copybtn, .toggle-button, .dsd-run, .tag_live, input[type=range],
-[data-dsd-try], [data-dsd-try-label] > button { display: none !important; }
+[data-dsd-try]:not(:has(img)), [data-dsd-try] > button { display: none !important; }
 """
 # The words of all headings that are printed, without what screen readers get of a formula.
 HEADINGS = """() => [...document.querySelectorAll("h1, h2, h3, h4, h5, h6")]

@@ -70,11 +70,18 @@ def conv_of_enlarged(f: Tensor, conv: nn.Conv2d) -> Tensor:
     n, _, h, w = f.shape
     padded = F.pad(f, (1, 1, 1, 1))  # (N, C, h + 2, w + 2)
     y = f.new_empty(n, 2 * h, 2 * w, conv.out_channels).permute(0, 3, 1, 2)  # channels last
-    for row, column in itertools.product((0, 1), repeat=2):
-        weight = _summed(_summed(conv.weight, 2, row), 3, column)  # (C', C, 2, 2)
+    for (row, column), weight in summed_weights(conv.weight).items():
         seen = padded[:, :, row : row + h + 1, column : column + w + 1]
         y[:, :, row::2, column::2] = F.conv2d(seen, weight, conv.bias)  # (N, C', h, w)
     return y
+
+
+def summed_weights(weight: Tensor) -> dict[tuple[int, int], Tensor]:
+    """(odd row, odd column) -> weights ``(C', C, 2, 2)`` of :func:`conv_of_enlarged`."""
+    return {
+        (row, column): _summed(_summed(weight, 2, row), 3, column)
+        for row, column in itertools.product((0, 1), repeat=2)
+    }
 
 
 def _summed(weight: Tensor, dim: int, odd: int) -> Tensor:

@@ -29,6 +29,28 @@ def test_every_page_of_the_contents_exists_and_every_page_is_in_the_contents() -
     assert sorted(listed) == sorted(f"book/{path.stem}" for path in files)
 
 
+LIVE = r"""<div data-dsd-try='(.*?)'[^>]*>\n\n(.*?)\n\n</div>"""
+
+
+def test_every_live_panel_has_a_known_setting_and_a_fallback() -> None:
+    panel = (BOOK / "_static" / "try" / "parts" / "panel.js").read_text(encoding="utf-8")
+    views = set(re.findall(r"^    (\w+): \[\"", panel, re.MULTILINE))
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in PAGES}
+    for path in chapter_paths():
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        pages[path.stem] = "\n\n".join("".join(cell["source"]) for cell in cells)
+    found = {name: re.findall(LIVE, page, re.DOTALL) for name, page in pages.items()}
+    for name, page in pages.items():
+        assert page.count("<div data-dsd-try=") == len(found[name]), name
+        for options, fallback in found[name]:
+            settings = json.loads(options)
+            assert settings["view"] in views
+            assert settings["image"] in dsd_lib.sample_images()
+            assert len(fallback) > 20
+    assert found["index"] and "cover.png" in found["index"][0][1]
+    assert found["try_it"]
+
+
 def test_the_status_page_is_what_its_script_writes() -> None:
     stored = (BOOK / "status.md").read_text(encoding="utf-8")
     assert stored == make_status.page(), "run: python -m data_scripts.make_status"

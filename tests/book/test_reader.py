@@ -414,6 +414,21 @@ def test_it_has_no_serious_accessibility_violation(opened: Opened, theme: str) -
     assert found == []
 
 
+def test_the_home_page_has_a_live_panel_that_loads_when_asked(browser: object, site: str) -> None:
+    opened = Opened(browser, "book/index", f"{site}book/index.html")
+    tab = opened.tab
+    tab.set_default_timeout(120_000)  # a shared core takes its time
+    assert [u for u in opened.requests if "/try/" in u and not u.endswith("/try/try.js")] == []
+    assert tab.locator("[data-dsd-try] img.dsd-cover, [data-dsd-try] .dsd-cover img").is_visible()
+    tab.locator(".dsd-try-open").click()
+    tab.locator(".dsd-try-norms tbody tr").first.wait_for()
+    tab.get_by_text("More self-dissimilar at relu3_1").wait_for()
+    assert not tab.locator(".dsd-cover").first.is_visible()
+    assert opened.complaints == []
+    assert [u for u in opened.requests if not u.startswith((site, "data:", "blob:"))] == []
+    tab.close()
+
+
 def test_its_contents_open_on_a_phone(browser: object, site: str) -> None:
     tab = browser.new_page(viewport=PHONE)
     tab.goto(f"{site}{PAGES[0]}.html")

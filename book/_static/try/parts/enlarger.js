@@ -6,7 +6,7 @@ DSDTry.part("enlarger", function (use) {
   const { cut } = use("pixels");
   const engine = use("engine");
 
-  const LONGEST = 128; // pixels of the small image: about five seconds on one slow thread
+  const LONGEST = 128; // pixels of the small image: three to five seconds on one thread
 
   /** `busy` runs a job with progress and cancel; `current` gives the image. */
   function enlarger({ busy, current, dial = 1 }) {

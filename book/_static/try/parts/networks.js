@@ -7,7 +7,8 @@ DSDTry.part("networks", function (use) {
   const { LAYERS } = use("descriptor");
 
   const PIECE = 336; // pixels; the longest side of a piece of an image to be measured
-  const ENLARGED = 24; // pixels of the small image; the longest side of a piece to be enlarged
+  const ENLARGED = 43; // pixels of the small image; the longest side of a piece to be enlarged
+  const LOOKED = 1 / 3; // of the time to enlarge an image goes into its feature map
   const sessions = {};
 
   /** Start onnxruntime from its three files. */
@@ -110,7 +111,7 @@ DSDTry.part("networks", function (use) {
     const { height, width } = image;
     const weights = () => tensor(Float32Array.of(dial), [1]);
     const { features } = await run("sr_look", { image: imageTensor(image), dial: weights() });
-    await report(0.2);
+    await report(LOOKED);
     const channels = features.dims[1];
     const map = features.data;
     const enlarged = {
@@ -144,7 +145,7 @@ DSDTry.part("networks", function (use) {
           );
         }
       }
-      await report(0.2 + (0.8 * (index + 1)) / all.length);
+      await report(LOOKED + ((1 - LOOKED) * (index + 1)) / all.length);
     }
     return { enlarged: clamp(enlarged), bicubic: clamp(imresize(image, { scale: 4 })) };
   }
