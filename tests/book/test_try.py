@@ -537,9 +537,22 @@ def test_the_matrices_are_read_by_arrow_keys_and_pointer(panel: Panel) -> None:
     assert difference == pytest.approx(fine - coarse, abs=0.02 * max(abs(fine), abs(coarse)))
 
 
-def test_enlarging_shows_two_images_under_a_wiper(panel: Panel) -> None:
-    panel.tab.get_by_role("button", name="Enlarge ×4").click()
+def test_enlarging_says_how_far_it_is_and_can_be_canceled(panel: Panel) -> None:
+    choose_small(panel)
     words = panel.tab.locator(".dsd-try-enlarger .dsd-try-readout")
+    panel.tab.get_by_label("its middle, 128 pixels").check()
+    panel.tab.get_by_role("button", name="Enlarge ×4").click()
+    panel.until("document.querySelector('.dsd-try-status progress').value >= 1 / 3")
+    panel.tab.get_by_role("button", name="Cancel").click()
+    panel.until("document.querySelector('.dsd-try-status').innerText === 'Canceled.'")
+    assert words.inner_text() == ""
+    panel.tab.get_by_label("the image shrunk by 4").check()
+
+
+def test_enlarging_shows_two_images_under_a_wiper(panel: Panel) -> None:
+    choose_small(panel)
+    words = panel.tab.locator(".dsd-try-enlarger .dsd-try-readout")
+    panel.tab.get_by_role("button", name="Enlarge ×4").click()
     words.filter(has_text="PSNR").wait_for()
     assert "16" in words.inner_text() and "→ 80×64" in words.inner_text()
     figure = panel.tab.locator(".dsd-try-enlarger .dsd-try-wiper")
