@@ -20,6 +20,7 @@ SHOWN = {
     "psnr_y": ("PSNR-Y", 2),
     "ssim_y": ("SSIM-Y", 3),
     "niqe": ("NIQE", 2),
+    "niqe_gap": ("NIQE to truth's", 2),  # from a set's mean to that of its true images
     "lpips": ("LPIPS", 3),
     "st_lpips": ("ST-LPIPS", 3),
     "dsd": ("DSD distance", 3),
@@ -75,6 +76,17 @@ class RestorationResults:
         runs = [run["values"].get(of, {}).get(measure) for run in self.methods[method]["runs"]]
         return None if None in runs else np.array(runs)
 
+    def niqe_of_truth(self, of: str) -> float:
+        """The mean NIQE of a set's true images.
+
+        Raises:
+            ValueError: it was not measured.
+        """
+        truth = self.result["results"].get("truth", {})
+        if of not in truth:
+            raise ValueError(f"the true images of {of} were not measured")
+        return float(np.mean(truth[of]["niqe"]))
+
     def mean(self, method: str, of: str, measure: str) -> float:
         """The mean over images and runs.
 
@@ -112,7 +124,7 @@ class RestorationResults:
         _, low, high = self.difference(method, other, of, measure)
         if low <= 0 <= high:
             return "undecided"
-        return "better" if (low > 0) == MEASURES[measure].higher_is_better else "worse"
+        return "better" if (low > 0) == (_better(measure) == "higher") else "worse"
 
     def table(
         self,
@@ -127,7 +139,8 @@ class RestorationResults:
         """The means of a set, one row per method.
 
         A method that was trained several times shows the lowest and highest mean of its runs below
-        its mean.
+        its mean. With ``"niqe_gap"`` among the measures, NIQE itself is not ranked: it says how far
+        a set's mean NIQE is from that of its true images, whose value is in a last row.
 
         Args:
             of: the set.
@@ -144,9 +157,11 @@ class RestorationResults:
             for name in methods
         ]
         columns = {"method": ""} | {_head(k): f".{SHOWN[k][1]}f" for k in measures}
-        best: dict[str, Direction] = {
-            _head(k): "higher" if MEASURES[k].higher_is_better else "lower" for k in measures
-        }
+        ranked = [k for k in measures if k != "niqe" or "niqe_gap" not in measures]
+        best: dict[str, Direction] = {_head(k): _better(k) for k in ranked}
+        if "niqe_gap" in measures:
+            truth = {"niqe": self.niqe_of_truth(of)}
+            rows.append([self.labels["truth"], *(truth.get(k) for k in measures)])
         return table(rows, columns, best=best, number=number, caption=caption, note=note)
 
     def regions(self, image: str) -> dict[str, Tensor]:
@@ -216,7 +231,7 @@ class RestorationResults:
             x_name=SHOWN["ssim_y"][0],
             y_name=title,
             digits=(SHOWN["ssim_y"][1], digits),
-            y_better="higher" if MEASURES[perception].higher_is_better else "lower",
+            y_better=_better(perception),
             title=f"{title} against SSIM on {SET_TITLES[of]}",
             alt=alt,
             image_alt=image_alt,
@@ -269,13 +284,20 @@ class RestorationResults:
         return any(of in run["values"] for run in self.methods[method]["runs"])
 
     def _over_runs(self, method: str, of: str, measure: str) -> float | Interval | None:
-        found = self.values(method, of, measure)
+        found = self.values(method, of, "niqe" if measure == "niqe_gap" else measure)
         if found is None:
             return None
-        means = found.mean(axis=1)
+        means = found.mean(axis=1)  # (runs,)
+        if measure == "niqe_gap":
+            means = abs(means - self.niqe_of_truth(of))
         if len(means) == 1:
             return float(means[0])
         return float(means.mean()), float(means.min()), float(means.max())
+
+
+def _better(measure: str) -> Direction:
+    ranked = MEASURES["niqe" if measure == "niqe_gap" else measure]
+    return "higher" if ranked.higher_is_better else "lower"
 
 
 def _head(measure: str) -> str:

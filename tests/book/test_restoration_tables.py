@@ -46,6 +46,7 @@ def results(tmp_path):
                 method("dsd", "trained", values(1), values(1.5)),
                 method("l1", "trained", values(0.001)),
             ],
+            "truth": {"set5": {"niqe": [3.9, 4.1]}},
             "crops": [
                 {"picture": "set5/bird", "box": [0, 0, 8, 8], "file": "crops.png",
                  "methods": ["truth", "bicubic", "dsd"]},
@@ -89,6 +90,21 @@ def test_the_table_shows_runs_and_the_best(results):
     assert row.count("*") == 6  # best in all three columns
     means = results.values("dsd", "set5", "psnr_y").mean(axis=1)
     assert f"({means.min():.2f}–{means.max():.2f})" in row
+
+
+def test_niqe_is_compared_with_that_of_the_true_images(results):
+    measures = ["psnr_y", "niqe", "niqe_gap"]
+    text = repr(results.table("set5", measures=measures, number="Table 0.1", caption="Near."))
+    assert "NIQE to truth's ↓" in text and "NIQE ↓" not in text
+    assert results.niqe_of_truth("set5") == pytest.approx(4)
+    rows = {line.split()[0]: line for line in text.splitlines()}
+    gap = abs(results.mean("bicubic", "set5", "niqe") - 4)
+    assert rows["BICUBIC"].rstrip().endswith(f"{gap:.2f}")
+    gaps = abs(results.values("dsd", "set5", "niqe").mean(axis=1) - 4)  # of runs on both sides
+    assert f"*{gaps.mean():.2f}* ({gaps.min():.2f}–{gaps.max():.2f})" in rows["DSD"]
+    assert "4.00" in rows["Truth"]
+    with pytest.raises(ValueError, match="true images of set14 were not measured"):
+        results.niqe_of_truth("set14")
 
 
 def test_regions_are_cut_from_the_strip(results):
