@@ -240,7 +240,9 @@ def table_1() -> Entry:
         "full-reference measures and people",
         "DSD₂ agrees best with people at the two deep layers: 0.769 and 0.761 on PieAPP",
         f"{interval(agreement('dsd2/relu4_1'))} at relu4_1, place {first['relu4_1']} of 6, and "
-        f"{interval(agreement('dsd2/relu5_1'))} at relu5_1, place {first['relu5_1']} of 6, on LIVE",
+        f"{interval(agreement('dsd2/relu5_1'))} at relu5_1, place {first['relu5_1']} of 6, on "
+        f"LIVE. Later measures with equal weights: DISTS' form "
+        f"{interval(agreement('dists_form'))}, LPIPS' form {interval(agreement('lpips_form'))}",
         verdict,
         "at relu5_1 DSD₂ leads the distances between distributions; the perceptual distance leads "
         "them all, since LIVE's images are aligned. At relu4_1 the place depends on a logistic "

@@ -173,6 +173,22 @@ def test_the_api_page_has_every_public_name() -> None:
     assert rooms <= whole | covered
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dists_form",
+        "lpips_form",
+        "deep_wsd_form",
+        "dsd2/relu4_1",
+        "dsd2/relu3_1",
+        "dsd2_windows8/relu3_1",
+    ],
+)
+def test_the_verdict_s_numbers_are_the_stored_ones(name: str) -> None:
+    text = (BOOK / "does_dsd_work.md").read_text(encoding="utf-8")
+    assert paper_results.interval(paper_results.agreement(name, "srocc"), 3) in text
+
+
 @pytest.mark.parametrize("name", ["index.md", "how_to_use.md"])
 def test_the_examples_on_a_page_run(name: str) -> None:
     text = (BOOK / name).read_text(encoding="utf-8")
