@@ -15,112 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsd_lib.backbones import LARGE_IMAGE, Backbone, check_backbone
-from dsd_lib.checks import check_images, check_pair
+from dsd_lib.checks import check_pair
 from dsd_lib.descriptor import DEFAULT_LAYERS, check_descriptor, self_dissimilarity
 from dsd_lib.gram import feature_grams, full_precision, window_grams
 from dsd_lib.resize import imresize
 
 Maps = dict[str, Tensor]  # layer -> feature map (N, C, H', W')
 Description = dict[str, Tensor]  # what represents an image: layer -> map, Gram matrix or DSD
-
-
-def perceptual_distance(
-    x: Tensor,
-    y: Tensor,
-    net: Backbone,
-    layers: Iterable[str] | None = None,
-    *,
-    check_range: bool = True,
-) -> Tensor:
-    """Mean absolute difference of the feature maps, ``‖φ(x) - φ(y)‖₁``, summed over layers.
-
-    Args:
-        x: images ``(N, 3, H, W)`` in [0, 1].
-        y: images of the same shape.
-        net: the feature network.
-        layers: names out of ``net.layers``; None is the deepest convolution, as in Eq. (6).
-        check_range: False skips the check of the values, for training.
-
-    Returns:
-        ``(N,)``, 0 or more; lower is more alike.
-
-    Raises:
-        TypeError: ``x`` or ``y`` is not a floating-point tensor, or ``net`` not a backbone.
-        ValueError: ``x`` or ``y`` is not a valid image batch, the two differ in shape, type or
-            device, or a layer is unknown.
-
-    Source: section 3.4; chapter 5 of the book.
-
-    >>> from dsd_lib import load_backbone, sample_images
-    >>> x = sample_images()["coffee"]
-    >>> perceptual_distance(x, 0.7 * x, load_backbone())
-    tensor([0.2546])
-    """
-    layers = check_backbone(net).last_conv if layers is None else layers
-    return _distance("perceptual", x, y, net, layers, check_range=check_range)
-
-
-def style_distance(
-    x: Tensor,
-    y: Tensor,
-    net: Backbone,
-    layers: Iterable[str] = DEFAULT_LAYERS,
-    *,
-    windows: int = 1,
-    tile: int | None = None,
-    check_range: bool = True,
-) -> Tensor:
-    """Style distance ``‖G(x) - G(y)‖₁``: mean absolute difference of the Gram matrices.
-
-    Summed over layers. Arguments, errors and result are those of :func:`dsd_distance`, without
-    alpha.
-
-    Source: section 3.4, Fig. 5 left; chapter 5 of the book.
-
-    >>> from dsd_lib import load_backbone, sample_images
-    >>> x = sample_images()["coffee"]
-    >>> style_distance(x, 0.7 * x, load_backbone(), layers=["relu3_1"])
-    tensor([0.0433])
-    """
-    return _distance(
-        "style", x, y, net, layers, windows=windows, tile=tile, check_range=check_range
-    )
-
-
-def multiscale_style_distance(
-    x: Tensor,
-    y: Tensor,
-    net: Backbone,
-    layers: Iterable[str] = DEFAULT_LAYERS,
-    alpha: float = 2,
-    *,
-    windows: int = 1,
-    tile: int | None = None,
-    check_range: bool = True,
-) -> Tensor:
-    """Style distance at both scales, ``‖G(x) - G(y)‖₁ + ‖G(x↓α) - G(y↓α)‖₁``, summed over layers.
-
-    Arguments, errors and result are those of :func:`dsd_distance`. The authors' released code adds
-    up only the first term, because of where its loop stands; here both count, as the paper says.
-
-    Source: section 3.4, Fig. 5 middle; chapter 5 of the book.
-
-    >>> from dsd_lib import load_backbone
-    >>> x = torch.rand(1, 3, 32, 32)
-    >>> multiscale_style_distance(x, x, load_backbone())
-    tensor([0.])
-    """
-    return _distance(
-        "multiscale_style",
-        x,
-        y,
-        net,
-        layers,
-        alpha=alpha,
-        windows=windows,
-        tile=tile,
-        check_range=check_range,
-    )
 
 
 def dsd_distance(
@@ -163,9 +64,81 @@ def dsd_distance(
     >>> dsd_distance(x, 0.7 * x, load_backbone())
     tensor([0.0634])
     """
-    return _distance(
-        "dsd", x, y, net, layers, alpha=alpha, windows=windows, tile=tile, check_range=check_range
-    )
+    return _distance("dsd", x, y, net, layers, alpha, windows, tile, check_range)
+
+
+def style_distance(
+    x: Tensor,
+    y: Tensor,
+    net: Backbone,
+    layers: Iterable[str] = DEFAULT_LAYERS,
+    *,
+    windows: int = 1,
+    tile: int | None = None,
+    check_range: bool = True,
+) -> Tensor:
+    """Style distance ``‖G(x) - G(y)‖₁``: the mean absolute difference, summed over layers.
+
+    Arguments, errors and result are those of :func:`dsd_distance`.
+
+    Source: section 3.4, Fig. 5 left; chapter 5 of the book.
+
+    >>> from dsd_lib import load_backbone, sample_images
+    >>> x = sample_images()["coffee"]
+    >>> style_distance(x, 0.7 * x, load_backbone(), layers=["relu3_1"])
+    tensor([0.0433])
+    """
+    return _distance("style", x, y, net, layers, 2, windows, tile, check_range)
+
+
+def multiscale_style_distance(
+    x: Tensor,
+    y: Tensor,
+    net: Backbone,
+    layers: Iterable[str] = DEFAULT_LAYERS,
+    alpha: float = 2,
+    *,
+    windows: int = 1,
+    tile: int | None = None,
+    check_range: bool = True,
+) -> Tensor:
+    """Style distance at both scales, ``‖G(x) - G(y)‖₁ + ‖G(x↓α) - G(y↓α)‖₁``, summed over layers.
+
+    Arguments, errors and result are those of :func:`dsd_distance`. The authors' released code adds
+    up only the first term, because of where its loop stands; here both count, as the paper says.
+
+    Source: section 3.4, Fig. 5 middle; chapter 5 of the book.
+
+    >>> from dsd_lib import load_backbone
+    >>> x = torch.rand(1, 3, 32, 32)
+    >>> multiscale_style_distance(x, x, load_backbone())
+    tensor([0.])
+    """
+    return _distance("multiscale_style", x, y, net, layers, alpha, windows, tile, check_range)
+
+
+def perceptual_distance(
+    x: Tensor,
+    y: Tensor,
+    net: Backbone,
+    layers: Iterable[str] | None = None,
+    *,
+    check_range: bool = True,
+) -> Tensor:
+    """Mean absolute difference of the feature maps, ``‖φ(x) - φ(y)‖₁``, summed over layers.
+
+    ``layers=None`` is the deepest convolution, as in Eq. (6). Arguments, errors and result are
+    otherwise those of :func:`dsd_distance`.
+
+    Source: section 3.4; chapter 5 of the book.
+
+    >>> from dsd_lib import load_backbone, sample_images
+    >>> x = sample_images()["coffee"]
+    >>> perceptual_distance(x, 0.7 * x, load_backbone())
+    tensor([0.2546])
+    """
+    layers = check_backbone(net).last_conv if layers is None else layers
+    return _distance("perceptual", x, y, net, layers, check_range=check_range)
 
 
 def projected_distribution_distance(
@@ -180,7 +153,7 @@ def projected_distribution_distance(
 
     The squared 2-Wasserstein distance between the two images' values of a channel, averaged over
     channels and summed over layers. The projections are the channels themselves, as in the authors'
-    code. Arguments, errors and result are those of :func:`perceptual_distance`.
+    code. Arguments, errors and result are those of :func:`dsd_distance`.
 
     Source: section 3.4 (PDL); chapter 5 of the book.
 
@@ -204,7 +177,7 @@ def contextual_distance(
     """Contextual distance: how well every feature vector of ``y`` is matched by one of ``x``.
 
     Not symmetric. Time grows with the square of the number of positions, hence the deep default.
-    Arguments, errors and result are otherwise those of :func:`perceptual_distance`.
+    Arguments, errors and result are otherwise those of :func:`dsd_distance`.
 
     Args:
         bandwidth: h of the contextual loss, above 0.
@@ -217,8 +190,7 @@ def contextual_distance(
     tensor([0.0543])
     """
     check_bandwidth(bandwidth)
-    options = {"bandwidth": bandwidth}
-    return _distance("contextual", x, y, net, layers, options, check_range=check_range)
+    return _distance("contextual", x, y, net, layers, check_range=check_range, bandwidth=bandwidth)
 
 
 def check_bandwidth(bandwidth: float) -> None:
@@ -275,6 +247,12 @@ class Distance:
         """The image batch at each scale."""
         return [x] if self.scales == 1 else [x, imresize(x, scale=1 / alpha)]
 
+    def min_side(
+        self, net: Backbone, layers: tuple[str, ...], alpha: float, windows: int
+    ) -> tuple[int, str]:
+        """:meth:`Backbone.min_side` at the coarsest scale that the distance looks at."""
+        return net.min_side(layers, alpha if self.scales == 2 else 1, windows)
+
     def describe(
         self,
         x: Tensor,
@@ -325,66 +303,22 @@ def _distance(
     y: Tensor,
     net: Backbone,
     layers: Iterable[str],
-    options: dict[str, Any] | None = None,
-    *,
     alpha: float = 2,
     windows: int = 1,
     tile: int | None = None,
     check_range: bool = True,
+    **options: float,
 ) -> Tensor:
     """What the public functions share: the checks, the descriptions, the comparison."""
     distance = DISTANCES[name]
     layers = check_descriptor(net, layers, alpha, windows)
-    min_side, why = net.min_side(layers, alpha if distance.scales == 2 else 1, windows)
+    min_side, why = distance.min_side(net, layers, alpha, windows)
     check_pair(x, y, min_side=min_side, why=why, check_range=check_range)
 
     def describe(z: Tensor) -> Description:
         return distance.describe(z, net, layers, alpha, windows, tile)
 
-    return distance.between(*describe_pair(describe, x, y), **(options or {}))
-
-
-def distance_to(
-    name: str,
-    y: Tensor,
-    net: Backbone,
-    layers: Iterable[str],
-    *,
-    alpha: float = 2,
-    windows: int = 1,
-    tile: int | None = None,
-) -> Callable[[Tensor], Tensor]:
-    """The distance of images to one reference, whose description is computed only once.
-
-    Args:
-        name: a key of ``DISTANCES``.
-        y: the reference ``(N, 3, H, W)`` in [0, 1]; gets no gradient.
-        net, layers, alpha, windows, tile: as in :func:`dsd_distance`.
-
-    Returns:
-        A function of images ``x`` of the same shape that gives the distance ``(N,)``.
-
-    Raises:
-        TypeError, ValueError: as the public distances, for ``y`` here and for ``x`` when called.
-
-    >>> from dsd_lib import load_backbone, sample_images
-    >>> y = sample_images()["coffee"]
-    >>> distance = distance_to("dsd", y, load_backbone(), DEFAULT_LAYERS)
-    >>> distance(0.7 * y), distance(y)
-    (tensor([0.0634]), tensor([0.]))
-    """
-    distance = DISTANCES[name]
-    layers = check_descriptor(net, layers, alpha, windows)
-    min_side, why = net.min_side(layers, alpha if distance.scales == 2 else 1, windows)
-    check_images(y, name="y", min_side=min_side, why=why)
-    with torch.no_grad():
-        described = distance.describe(y, net, layers, alpha, windows, tile)
-
-    def distance_of(x: Tensor) -> Tensor:
-        check_pair(x, y, min_side=min_side, why=why)
-        return distance.between(distance.describe(x, net, layers, alpha, windows, tile), described)
-
-    return distance_of
+    return distance.between(*describe_pair(describe, x, y), **options)
 
 
 def describe_pair(
@@ -432,25 +366,44 @@ class _Loss(nn.Module):
         return ", ".join(f"{k}={v!r}" for k, v in self.options.items())
 
 
-class PerceptualLoss(_Loss):
-    """:func:`perceptual_distance` as a module; ``reduction`` over the batch.
-
-    >>> from dsd_lib import load_backbone
-    >>> PerceptualLoss(load_backbone())(*torch.rand(2, 1, 3, 32, 32)).ndim
-    0
-    """
-
-    function = staticmethod(perceptual_distance)
+class _TwoScaleLoss(_Loss):
+    """A distance of Gram matrices at two scales."""
 
     def __init__(
         self,
         net: Backbone,
-        layers: Iterable[str] | None = None,
+        layers: Iterable[str] = DEFAULT_LAYERS,
+        alpha: float = 2,
         *,
+        windows: int = 1,
+        tile: int | None = None,
         reduction: str = "mean",
         check_range: bool = True,
     ) -> None:
-        super().__init__(net, reduction, layers=layers, check_range=check_range)
+        options = {"windows": windows, "tile": tile, "check_range": check_range}
+        super().__init__(net, reduction, layers=layers, alpha=alpha, **options)
+
+
+class DSDLoss(_TwoScaleLoss):
+    """:func:`dsd_distance` as a module; ``reduction`` over the batch.
+
+    >>> from dsd_lib import load_backbone
+    >>> DSDLoss(load_backbone(), reduction="none")(*torch.rand(2, 4, 3, 32, 32)).shape
+    torch.Size([4])
+    """
+
+    function = staticmethod(dsd_distance)
+
+
+class MultiScaleStyleLoss(_TwoScaleLoss):
+    """:func:`multiscale_style_distance` as a module; ``reduction`` over the batch.
+
+    >>> from dsd_lib import load_backbone
+    >>> MultiScaleStyleLoss(load_backbone())(*torch.rand(2, 1, 3, 32, 32)).ndim
+    0
+    """
+
+    function = staticmethod(multiscale_style_distance)
 
 
 class StyleLoss(_Loss):
@@ -473,58 +426,29 @@ class StyleLoss(_Loss):
         reduction: str = "mean",
         check_range: bool = True,
     ) -> None:
-        options = {"layers": layers, "windows": windows, "tile": tile, "check_range": check_range}
-        super().__init__(net, reduction, **options)
+        options = {"windows": windows, "tile": tile, "check_range": check_range}
+        super().__init__(net, reduction, layers=layers, **options)
 
 
-class MultiScaleStyleLoss(_Loss):
-    """:func:`multiscale_style_distance` as a module; ``reduction`` over the batch.
+class PerceptualLoss(_Loss):
+    """:func:`perceptual_distance` as a module; ``reduction`` over the batch.
 
     >>> from dsd_lib import load_backbone
-    >>> MultiScaleStyleLoss(load_backbone())(*torch.rand(2, 1, 3, 32, 32)).ndim
+    >>> PerceptualLoss(load_backbone())(*torch.rand(2, 1, 3, 32, 32)).ndim
     0
     """
 
-    function = staticmethod(multiscale_style_distance)
+    function = staticmethod(perceptual_distance)
 
     def __init__(
         self,
         net: Backbone,
-        layers: Iterable[str] = DEFAULT_LAYERS,
-        alpha: float = 2,
+        layers: Iterable[str] | None = None,
         *,
-        windows: int = 1,
-        tile: int | None = None,
         reduction: str = "mean",
         check_range: bool = True,
     ) -> None:
-        options = {"windows": windows, "tile": tile, "check_range": check_range}
-        super().__init__(net, reduction, layers=layers, alpha=alpha, **options)
-
-
-class DSDLoss(_Loss):
-    """:func:`dsd_distance` as a module; ``reduction`` over the batch.
-
-    >>> from dsd_lib import load_backbone
-    >>> DSDLoss(load_backbone(), reduction="none")(*torch.rand(2, 4, 3, 32, 32)).shape
-    torch.Size([4])
-    """
-
-    function = staticmethod(dsd_distance)
-
-    def __init__(
-        self,
-        net: Backbone,
-        layers: Iterable[str] = DEFAULT_LAYERS,
-        alpha: float = 2,
-        *,
-        windows: int = 1,
-        tile: int | None = None,
-        reduction: str = "mean",
-        check_range: bool = True,
-    ) -> None:
-        options = {"windows": windows, "tile": tile, "check_range": check_range}
-        super().__init__(net, reduction, layers=layers, alpha=alpha, **options)
+        super().__init__(net, reduction, layers=layers, check_range=check_range)
 
 
 class ProjectedDistributionLoss(_Loss):
@@ -567,5 +491,5 @@ class ContextualLoss(_Loss):
         reduction: str = "mean",
         check_range: bool = True,
     ) -> None:
-        options = {"layers": layers, "bandwidth": bandwidth, "check_range": check_range}
-        super().__init__(net, reduction, **options)
+        options = {"bandwidth": bandwidth, "check_range": check_range}
+        super().__init__(net, reduction, layers=layers, **options)

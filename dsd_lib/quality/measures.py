@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dsd_lib import losses
 from dsd_lib.backbones import Backbone, load_backbone
+from dsd_lib.checks import check_images, check_pair
 from dsd_lib.descriptor import check_descriptor
 from dsd_lib.no_reference import PSI_LAYERS, naturalness
 from dsd_lib.quality import baselines, grid, natural_scenes, rivals
@@ -59,6 +60,32 @@ class Prepared:
         if self.distance_to is not None:
             return self.distance_to(reference)
         return lambda image: self.function(image, reference)
+
+
+def _distance_to(
+    key: str,
+    reference: Tensor,
+    net: Backbone,
+    layers: tuple[str, ...],
+    alpha: float = 2,
+    windows: int = 1,
+) -> Callable[[Tensor], Tensor]:
+    """The distance of images to one reference, whose description is computed only once."""
+    distance = losses.DISTANCES[key]
+    min_side, why = distance.min_side(net, layers, alpha, windows)
+    check_images(reference, name="y", min_side=min_side, why=why)
+
+    def describe(z: Tensor) -> losses.Description:
+        return distance.describe(z, net, layers, alpha, windows, tile=None)
+
+    with torch.no_grad():
+        described = describe(reference)
+
+    def distance_of(x: Tensor) -> Tensor:
+        check_pair(x, reference, min_side=min_side, why=why)
+        return distance.between(describe(x), described)
+
+    return distance_of
 
 
 @dataclass(frozen=True)
@@ -154,7 +181,7 @@ class Measure:
             settings["windows"] = options["windows"]
         function, distance_to = partial(self.function, **options), None
         if self.key in losses.DISTANCES:
-            distance_to = partial(losses.distance_to, self.key, **options)
+            distance_to = partial(_distance_to, self.key, **options)
         return Prepared(
             self.key,
             self.higher_is_better,

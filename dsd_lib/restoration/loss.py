@@ -172,8 +172,7 @@ class RestorationLoss(nn.Module):
         if perceptual:
             needs.append(self.net.min_side((self.net.last_conv,)))
         if distribution:
-            alpha = self.alpha if self._distance.scales == 2 else 1
-            needs.append(self.net.min_side(self.layers, alpha, self.windows))
+            needs.append(self._distance.min_side(self.net, self.layers, self.alpha, self.windows))
         min_side, why = max(needs)
         check_pair(
             prediction,
