@@ -65,7 +65,7 @@ def test_chapter_alone_runs_to_its_end(
     torch_before = _version(kernel, "torch")
 
     notebook = nbformat.read(reader / chapter.name, as_version=4)
-    client = NotebookClient(notebook, kernel_name="colab", timeout=300)
+    client = NotebookClient(notebook, kernel_name="colab", timeout=600)
     client.resources = {"metadata": {"path": str(reader)}}
     client.execute()  # raises CellExecutionError where a cell does
 
