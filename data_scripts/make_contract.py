@@ -203,24 +203,24 @@ def render(result: dict) -> str:
     return f"""\
 # What each measure promises
 
-Scores that change with the batch, the processor or the number format are hard to trust. This page
-says for every measure what stays the same and what does not. `python -m data_scripts.make_contract`
-ran the checks and wrote it, at commit {run["commit"]} on {run["date"]}; the same numbers are in
-`book/results/contract.json`. GPU: {gpu}.
+A score that changes with the batch, the processor or the number format is hard to trust. For every
+measure, this page says what stays the same and what does not. It was written by
+`python -m data_scripts.make_contract`, which ran the checks at commit {run["commit"]} on
+{run["date"]}; the numbers are also in `book/results/contract.json`. GPU: {gpu}.
 
 ## Direction, range and size
 
-*Reached* is what six extreme images gave, every pair of them: a photo, its negative, a
-checkerboard, its negative, black and white. *Swapped* is the relative change when image and
-reference change places.
+*Reached* is the range of values over all pairs of six extreme images: a photo, its negative, a
+checkerboard, its negative, black, and white. *Swapped* is the relative change when image and
+reference trade places.
 
 {promises}
 
 ## What does not change the value
 
-Relative changes of the value: in a batch of three rather than alone, on four threads rather than
-one, on a GPU, and with convolutions in bfloat16. *Gradient* is for a damaged image, and for two
-identical ones where that differs.
+These are relative changes of the value: in a batch of three rather than alone, on four threads
+rather than one, on a GPU, and with the convolutions in bfloat16. *Gradient* is for a damaged image,
+and also for two identical images where that differs.
 
 {stability}
 
@@ -228,11 +228,11 @@ identical ones where that differs.
 
 {needs}
 
-LPIPS needs a download and is missing from the checks where its weights are not available.
+LPIPS needs a download, and is missing from the checks if its weights are not available.
 {_costs(result["results"]["costs"], found)}
 ## The tests
 
-Each column is proved by a test, for every measure:
+A test backs up each column, for every measure:
 
 {tests}
 """
@@ -263,10 +263,11 @@ def _costs(measured: dict | None, found: dict) -> str:
     return f"""
 ## Time and memory
 
-Processor time of one call and its peak of memory, on {measured["machine"]}. Times are ratios to the
-bare passes of the same images through all of VGG-16: two images, or one for a measure without a
-reference. Large images pass in tiles of 1000×1000 pixels. What needs more than
-{MOST_MEMORY / 1e9:g} GB is not measured at that size; its memory is computed from the pixels.
+These are the processor time of one call and its peak memory, on {measured["machine"]}. Times are
+ratios to the bare passes of the same images through all of VGG-16: two images, or one for a measure
+without a reference. Large images go through the network in tiles of 1000×1000 pixels. A measure
+that needs more than {MOST_MEMORY / 1e9:g} GB is not run at that size; its memory is computed from
+the number of pixels.
 
 {_table(head, rows)}
 """

@@ -19,15 +19,16 @@ from dsd_lib.files import write_atomically
 PAGE = """\
 # Scorecard
 
-Every equation, table and figure of the paper {{cite}}`kligvasser2021dsd`, and four claims of its
-text, with our result next to it. [So, does DSD work?](does_dsd_work.md) says what to make of it.
+Every equation, table and figure of the paper {{cite}}`kligvasser2021dsd`, plus four claims from
+its text, each with our result next to it. [So, does DSD work?](does_dsd_work.md) says what it all
+means.
 
 {digest}
 
-Our runs use VGG-16 where the paper uses VGG-19, other data sets, and trainings of minutes to an
-hour where the paper trained for days. “Not reproduced” therefore does not mean “wrong”. Brackets
-hold 95 % bootstrap intervals. The page is written by `python -m data_scripts.make_scorecard` from
-the result files; [the status page](status.md) says where each file comes from.
+Our setup differs from the paper's: we use VGG-16 instead of VGG-19, other data sets, and training
+runs of minutes to an hour instead of days. So “not reproduced” does not mean “wrong”. Numbers in
+parentheses are 95% {{term}}`bootstrap` intervals. `python -m data_scripts.make_scorecard` writes
+this page from the result files; [the status page](status.md) says where each file comes from.
 
 {sections}
 """

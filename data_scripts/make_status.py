@@ -17,18 +17,20 @@ from dsd_lib.files import write_atomically
 PAGE = """\
 # Status of every result
 
-What you read in this book was measured, and this page says where, on what and when. It is written
-by `python -m data_scripts.make_status` from the result files and the notebooks themselves.
+The results in this book were measured, and this page says how, on what data, and when. It is
+written by `python -m data_scripts.make_status` from the result files and the notebooks themselves.
 
 Each chapter is stored with its outputs, as it ran from top to bottom; the test suite runs it again
-and compares the cells that print a result. What needs a data set, or more time than a chapter has,
-is computed by a script and stored in `book/results/`, and the chapter loads it. To compute a result
-again, set `DSD_DATA` to the folder of your [data sets](data_sets.md) and run its command.{dirty}
+and compares the cells that print a result. Whatever needs a data set, or more time than a chapter
+has, is computed by a script and stored in `book/results/`, where the chapter loads it. To compute
+a result again, set `DSD_DATA` to the folder of your [data sets](data_sets.md) and run its command.
+{dirty}
 
 {chapters}
 """
-DIRTY = """ A commit that
-ends in `-dirty` had changes that were committed later; scripts now refuse to run like that."""
+DIRTY = """\
+A commit marked `-dirty` had changes that were committed only later; scripts now refuse to run in
+that state."""
 
 
 def chapter_status(path: Path, results: list[Path]) -> str:
@@ -83,7 +85,7 @@ def render(results: list[Path], chapters: list[Path]) -> str:
     parts = [chapter_status(path, shared[path]) for path in chapters]
     if shared[None]:
         others = [result_status(result) for result in shared[None]]
-        parts.append("\n\n".join(["## The scorecard alone", *others]))
+        parts.append("\n\n".join(["## Used only by other pages", *others]))
     text = "\n\n".join(parts)
     return PAGE.format(chapters=text, dirty=DIRTY if "-dirty" in text else "")
 

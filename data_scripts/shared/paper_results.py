@@ -16,10 +16,10 @@ from data_scripts.shared.results import RESULTS, ROOT
 HOLDS, PARTLY = "holds", "partly"
 NOT, UNTESTED = "not reproduced", "not testable here"
 VERDICTS = {
-    HOLDS: "our measurement says the same",
+    HOLDS: "our measurement agrees",
     PARTLY: "one part holds and another does not, or it holds under a condition",
-    NOT: "we measured it and got something else; the reason may be ours",
-    UNTESTED: "we lack the data or the published outputs that it is about",
+    NOT: "we measured it and got something else; the reason may lie with us",
+    UNTESTED: "we lack the data or the published outputs needed to check",
 }
 LAYERS = ("relu2_1", "relu3_1", "relu4_1", "relu5_1")
 PHOTOS = {"imagenette": "imagenette", "caltech101": "Caltech-101"}
@@ -55,9 +55,9 @@ def interval(value: Iterable[float], digits: int = 2) -> str:
 
 
 def percent(value: Iterable[float]) -> str:
-    """``51 % (44 to 58)``."""
+    """``51% (44 to 58)``."""
     middle, low, high = (f"{100 * v:.0f}" for v in value)
-    return f"{middle} % ({low} to {high})"
+    return f"{middle}% ({low} to {high})"
 
 
 def bootstrap(values: Iterable[float]) -> tuple[float, float, float]:
@@ -117,10 +117,10 @@ def equation_1() -> Entry:
         "Eq. 1",
         "the Gram matrix",
         "the sum over positions is divided by W·H",
-        f"the median ‖DSD₄‖ of {len(norms)} photos at relu3_1 is {middle:.3f} if one divides by "
-        f"C·H·W and {256 * middle:.0f} by H·W; the paper prints 0.0021 to 0.0135",
+        f"the median ‖DSD₄‖ of {len(norms)} photos at relu3_1 is {middle:.3f} when divided by "
+        f"C·H·W, and {256 * middle:.0f} when divided by H·W; the paper prints 0.0021 to 0.0135",
         PARTLY,
-        "the printed numbers and the released code divide by the number of channels, too",
+        "the printed numbers and the released code also divide by the number of channels",
         10,
         "divides a Gram",
     )
@@ -138,10 +138,10 @@ def equation_2() -> Entry:
         "Eq. 2",
         "deep self-dissimilarity",
         "the Gram matrix of an image minus that of the image made smaller",
-        f"our function agrees with {official_values('_norm')} values of the official code to "
+        f"our function agrees with {official_values('_norm')} values from the official code to "
         "one part in 10,000",
         HOLDS,
-        "the resize belongs to the definition; another one gives another number",
+        "the resize is part of the definition; a different one gives a different number",
         3,
         "One picture at two scales|One image at two scales",
     )
@@ -165,10 +165,10 @@ def equation_3() -> Entry:
         "Eq. 3",
         "the same for pixel patches",
         "the Gram matrix of n × n patches of pixels",
-        "the two scales of a photo differ by this share of the distance of two photos (3 × 3 "
-        f"patches): {interval(plain)}; with brightness taken out, {interval(centered)}",
+        "the distance between the two scales of a photo, as a share of the distance between two "
+        f"photos (3 × 3 patches): {interval(plain)}; with brightness removed, {interval(centered)}",
         HOLDS,
-        "much of the agreement of patches is brightness",
+        "much of the agreement between patches is brightness",
         3,
         "pixels",
     )
@@ -181,7 +181,7 @@ def equation_4() -> Entry:
         "the DSD distance",
         "the ℓ₁ distance between two DSDs",
         f"our function agrees with {official_values('dsd_distance') or official_values('dsd')} "
-        "values of the official code to one part in 10,000",
+        "values from the official code to one part in 10,000",
         HOLDS,
         "the norm is the mean absolute entry, as in the code",
         5,
@@ -196,12 +196,12 @@ def equation_5() -> Entry:
     return Entry(
         "Eq. 5",
         "quality without a reference",
-        "the distance of ‖DSD‖ from what ψ expects of the clean image",
-        f"our ψ explains {100 * psi:.0f} % of the variance on 100 unseen photos, a log-linear fit "
-        f"with ten coefficients a layer {100 * fit:.0f} %",
+        "the distance between ‖DSD‖ and the value that ψ predicts for the clean image",
+        f"our ψ explains {100 * psi:.0f}% of the variance on 100 unseen photos; a log-linear fit "
+        f"with ten coefficients per layer explains {100 * fit:.0f}%",
         PARTLY,
-        "it runs as printed; the script behind Table 2 gives ψ the small version of image A for "
-        "image B as well",
+        "the equation works as printed, but the script behind Table 2 gives ψ the small version of "
+        "image A for image B, too",
         7,
         "Does it predict",
     )
@@ -216,9 +216,9 @@ def equation_6() -> Entry:
         r"$\mathcal L_{\mathrm{per}} + \lambda_{\mathrm{rec}} \mathcal L_{\mathrm{rec}} + "
         r"\lambda_{\mathrm{DSD}} \mathcal L_{\mathrm{DSD}}$",
         f"by the paper's rule for Table 3, the weight of DSD is {weight:.2f} for our network; the "
-        "official README has 100",
+        "official README gives 100",
         PARTLY,
-        "a weight belongs to a network and its layers; the rule travels, the number does not",
+        "a weight belongs to a network and its layers; the rule carries over, the number does not",
         10,
         "Weights and schedule",
     )
@@ -239,14 +239,14 @@ def table_1() -> Entry:
         "Table 1",
         "full-reference measures and people",
         "DSD₂ agrees best with people at the two deep layers: 0.769 and 0.761 on PieAPP",
-        f"{interval(agreement('dsd2/relu4_1'))} at relu4_1, place {first['relu4_1']} of 6, and "
-        f"{interval(agreement('dsd2/relu5_1'))} at relu5_1, place {first['relu5_1']} of 6, on "
-        f"LIVE. Later measures with equal weights: DISTS' form "
-        f"{interval(agreement('dists_form'))}, LPIPS' form {interval(agreement('lpips_form'))}",
+        f"on LIVE, {interval(agreement('dsd2/relu4_1'))} at relu4_1, rank {first['relu4_1']} of 6, "
+        f"and {interval(agreement('dsd2/relu5_1'))} at relu5_1, rank {first['relu5_1']} of 6. "
+        f"Later measures with equal weights: DISTS' form {interval(agreement('dists_form'))}, "
+        f"LPIPS' form {interval(agreement('lpips_form'))}",
         verdict,
-        "at relu5_1 DSD₂ leads the distances between distributions; the perceptual distance leads "
-        "them all, since LIVE's images are aligned. At relu4_1 the place depends on a logistic "
-        "that the paper's text does not mention",
+        "at relu5_1, DSD₂ leads the distances between distributions; the perceptual distance leads "
+        "them all, since LIVE's images are aligned. At relu4_1, the rank depends on a logistic "
+        "function that the paper's text does not mention",
         5,
         "LIVE",
     )
@@ -266,9 +266,9 @@ def table_2() -> Entry:
         f"{interval(live['niqe']['all']['pearson'])}. LIVE In the Wild: DSD₄ {interval(dsd)}, NIQE "
         f"{interval(wild['niqe']['all']['pearson'])}",
         NOT if dsd[2] < rival else PARTLY,
-        "the error of ψ is larger than what most distortions change; it was trained for "
-        f"{load('psi_training_alpha4')['epochs']} epochs, the paper's for 2000. PieAPP and the "
-        "measure of Ma and colleagues {cite}`ma2017superresolution` are not at hand",
+        "the error of ψ is larger than the change that most distortions cause; ours was trained "
+        f"for {load('psi_training_alpha4')['epochs']} epochs, the paper's for 2000. We do not have "
+        "PieAPP, or the measure by Ma and colleagues {cite}`ma2017superresolution`",
         7,
         "What people say",
     )
@@ -286,11 +286,11 @@ def table_3() -> Entry:
         "Table 3",
         "DSD against other distribution losses, ×4",
         "DSD is among the best by NIQE and by LPIPS at every layer",
-        f"DSD minus the others on BSD100, lower is better. ST-LPIPS: {listed(task, lpips, 3)}. "
+        f"DSD minus the others on BSD100; lower is better. ST-LPIPS: {listed(task, lpips, 3)}. "
         f"NIQE: {listed(task, niqe)}",
         verdict,
-        "by ST-LPIPS DSD is best against every rival; NIQE disagrees, and moves by up to two units "
-        "with the seed of a training",
+        "by ST-LPIPS, DSD beats every rival; NIQE disagrees, and varies by up to two units with "
+        "the seed of a training run",
         8,
         "Is the difference real",
     )
@@ -308,11 +308,11 @@ def figure_1() -> Entry:
     return Entry(
         "Fig. 1",
         "a classifier changes its mind with scale",
-        "the predicted class is often another one at another resolution",
-        f"the class stays for {percent(curve[0.5])} of 200 photos at half size and for "
+        "the predicted class often changes with the resolution",
+        f"the class stays the same for {percent(curve[0.5])} of 200 photos at half size, and for "
         f"{percent(curve[0.25])} at a quarter",
         HOLDS if curve[0.25][2] < 0.5 else NOT,
-        "part is lost detail; size by itself flips decisions, too",
+        "some of it is lost detail, but size alone flips decisions too",
         1,
         "how often",
     )
@@ -327,12 +327,12 @@ def figure_2() -> Entry:
     return Entry(
         "Fig. 2",
         "patches agree across scales, deep features do not",
-        "between its scales a photo differs far less than from other photos in its patches, and "
-        "as much in deep features",
+        "in its patches, a photo differs far less between its scales than from other photos; in "
+        "deep features, it differs as much",
         "self ÷ random pairs. " + ". ".join(f"{name}: {ratios(d)}" for d, name in PHOTOS.items()),
         {2: HOLDS, 1: PARTLY, 0: NOT}[patches_agree + layers_differ],
-        "in the deepest layers it is even larger, of which part is strength, borders and few "
-        "positions",
+        "in the deepest layers, the difference between scales is even larger; part of that comes "
+        "from signal strength, borders and the small number of positions",
         3,
         "Six hundred",
     )
@@ -349,22 +349,23 @@ def figure_3() -> Entry:
     )
     return Entry(
         "Fig. 3",
-        "images with little and with much DSD",
+        "images with low and high DSD",
         "images with low ‖DSD₄‖ are smooth, those with high ‖DSD₄‖ finely textured",
         "rank correlation of ‖DSD₄‖ with the mean gradient: "
         f"{interval(rho[0])} on BSDS500, {interval(rho[1])} on imagenette",
         verdict,
         "shrinking erases fine detail and packs coarse detail; our norm follows contrast. The "
-        f"balance of the two Gram matrices sorts as the paper's figure does ({interval(balance)})",
+        "balance of the two Gram matrices does sort photos as the paper's figure does: "
+        f"{interval(balance)} on BSDS500",
         4,
         "lowest and highest",
     )
 
 
 def span(ends: Iterable[dict]) -> str:
-    """The finest band's share of the change at the ends of several runs: ``10 to 26 %``."""
+    """The finest band's share of the change at the ends of several runs: ``10 to 26%``."""
     shares = [100 * end["shares"][0] for end in ends]
-    return f"{min(shares):.0f} to {max(shares):.0f} %"
+    return f"{min(shares):.0f} to {max(shares):.0f}%"
 
 
 def figure_4() -> Entry:
@@ -378,11 +379,11 @@ def figure_4() -> Entry:
         "Fig. 4",
         "giving an image another fingerprint",
         "matching DSD needs finer detail than matching style",
-        f"in {finer} of {len(last)} pairs a larger share of the change is fine detail "
+        f"in {finer} of {len(last)} pairs, fine detail is a larger share of the change with DSD "
         f"({span(d for d, _ in last)} against {span(s for _, s in last)}); "
-        f"its amount is {min(amount):.2f} to {max(amount):.2f} times that of style",
+        f"in amount it is {min(amount):.2f} to {max(amount):.2f} times what style changes",
         verdict,
-        "DSD moves the coarse image less, because what the two scales have in common cancels",
+        "DSD moves coarse detail less, because what the two scales have in common cancels",
         4,
         "Changing the fingerprint",
     )
@@ -407,7 +408,7 @@ def figure_5() -> Entry:
         "DSD₂ minus multi-scale style on LIVE (Pearson): "
         + ", ".join(f"{layer} {interval(d)}" for layer, d in ahead.items()),
         verdict,
-        "the subtraction helps in the deepest layer only; in shallow layers strong blur cancels",
+        "the subtraction helps only in the deepest layer; in shallow layers, strong blur cancels",
         5,
         "How sure",
     )
@@ -425,12 +426,12 @@ def figure_6() -> Entry:
         "Fig. 6",
         "there is a right amount of DSD",
         "minimizing ‖DSD₄‖ improves a GAN's output after 500 steps and ruins it after 5000",
-        f"ST-LPIPS to the truth, from SRGAN's output: {gan[0]:.2f} at the start, {gan[500]:.2f} "
-        f"after 500 steps, {gan[5000]:.2f} after 5000. From SRResNet's smooth output: "
-        f"{smooth[0]:.2f} at the start, at best {smooth[best]:.2f} after {best}",
+        f"ST-LPIPS to the truth, starting from SRGAN's output: {gan[0]:.2f} at first, "
+        f"{gan[500]:.2f} after 500 steps, {gan[5000]:.2f} after 5000. Starting from SRResNet's "
+        f"smooth output: {smooth[0]:.2f} at first, {smooth[best]:.2f} at best, after {best}",
         {2: HOLDS, 1: PARTLY, 0: NOT}[artifacts + early],
-        "SRGAN's output has the right amount already; a smooth one has too much, and gains. One "
-        "image, so no interval",
+        "SRGAN's output already has the right amount; a smooth image has too much, and improves. "
+        "There is only one image, so no interval",
         6,
         "The paper's experiment",
     )
@@ -444,10 +445,10 @@ def figure_7() -> Entry:
         "Fig. 7",
         "images differ in their DSD",
         "‖DSD₂‖ varies strongly between natural images",
-        f"over 500 photos the 95 % quantile is {min(ratios):.0f} to {max(ratios):.0f} times the "
-        "5 % quantile, by layer",
+        f"over 500 photos, the 95% quantile is {min(ratios):.0f} to {max(ratios):.0f} times the "
+        "5% quantile, depending on the layer",
         HOLDS if min(ratios) > 3 else NOT,
-        "so no constant can tell a good image from a bad one",
+        "no single value, then, can tell a good image from a bad one",
         6,
         "own",
     )
@@ -459,9 +460,9 @@ def figure_8() -> Entry:
         "Fig. 8",
         "super-resolution next to two GANs",
         "sharper and more photo-realistic than ESRGAN and SANGAN, without a GAN",
-        "no outputs of ESRGAN or SANGAN at hand; SRGAN's are in the chapter",
+        "we have no outputs of ESRGAN or SANGAN; SRGAN's are in the chapter",
         UNTESTED,
-        "a judgment by eye about outputs that we do not have",
+        "this is a judgment by eye about outputs that we do not have",
         8,
         "trained longer",
     )
@@ -477,11 +478,11 @@ def figure_9a() -> Entry:
         "Fig. 9a",
         "perception and distortion, super-resolution",
         "GAN-like perceptual quality at low distortion, without a GAN",
-        f"DSD minus SRGAN on Set14, lower is better: NIQE {interval(niqe['srgan'])}, ST-LPIPS "
+        f"DSD minus SRGAN on Set14; lower is better: NIQE {interval(niqe['srgan'])}, ST-LPIPS "
         f"{interval(lpips['srgan'], 3)}",
         {2: HOLDS, 1: PARTLY, 0: NOT}[level],
-        f"{load('training_sr_dsd')['steps']:,} steps instead of 300,000; by ST-LPIPS DSD comes "
-        "nearer to SRGAN than any other loss of equal budget",
+        f"{load('training_sr_dsd')['steps']:,} steps instead of 300,000; by ST-LPIPS, DSD comes "
+        "closer to SRGAN than any other loss on the same budget",
         8,
         "Perception against distortion",
     )
@@ -495,10 +496,10 @@ def figure_9b() -> Entry:
         "Fig. 9b",
         "perception and distortion, deblurring",
         "the best NIQE by a large margin, at low distortion",
-        f"DSD minus the others, NIQE, lower is better: {listed('deblurring', niqe)}",
+        f"DSD minus the others in NIQE; lower is better: {listed('deblurring', niqe)}",
         {len(rivals): HOLDS, 0: NOT}.get(below(niqe), PARTLY),
-        f"one seed, {load('training_deblur_dsd')['steps']} steps and short simulated blur; DSD "
-        "helps on short paths and hurts on long ones",
+        f"we ran one seed, {load('training_deblur_dsd')['steps']} steps and short simulated blur; "
+        "DSD helps on short paths and hurts on long ones",
         9,
         "The plane of Fig. 9b|Five networks",
     )
@@ -511,9 +512,9 @@ def figure_10() -> Entry:
         "Fig. 10",
         "grid artifacts",
         "DSD leaves less of a grid than the other distribution losses",
-        f"DSD minus the others on BSD100, lower is better: {listed('super_resolution', grid)}",
+        f"DSD minus the others on BSD100; lower is better: {listed('super_resolution', grid)}",
         {len(RIVALS): HOLDS, 0: NOT}.get(below(grid), PARTLY),
-        "as a mean over 100 images; L1, which draws no texture, leaves none",
+        "this is the mean over 100 images; L1, which draws no texture, leaves no grid",
         8,
         "The grid",
     )
@@ -526,10 +527,10 @@ def figure_11() -> Entry:
         "Fig. 11",
         "deblurring by eye",
         "sharper than with the style loss, and without ghosts",
-        f"DSD minus style, ST-LPIPS, lower is better: {interval(lpips['style'], 3)}",
+        f"DSD minus style in ST-LPIPS; lower is better: {interval(lpips['style'], 3)}",
         HOLDS if below(lpips) else NOT,
-        "style sharpens more; ghosts stay in all networks. The outputs of DeblurGAN-v2 "
-        "{cite}`kupyn2019deblurgan` are not at hand",
+        "style sharpens more, and all networks leave ghosts. We do not have the outputs of "
+        "DeblurGAN-v2 {cite}`kupyn2019deblurgan`",
         9,
         "Five networks",
     )
@@ -544,11 +545,11 @@ def claim_depth() -> Entry:
     return Entry(
         "Section 3.4",
         "deep layers agree best with people",
-        "DSD values of the two deepest layers have the highest correlation",
+        "the DSD values of the two deepest layers have the highest correlation",
         "DSD₂ on LIVE: "
         + ", ".join(f"{la} {interval(v)}" for la, v in zip(LAYERS, values, strict=True)),
         HOLDS if min(values[2][1], values[3][1]) > max(values[0][2], values[1][2]) else PARTLY,
-        "shallow layers weigh noise too heavily",
+        "shallow layers weight noise too heavily",
         5,
         "shallow layers do worse",
     )
@@ -560,11 +561,11 @@ def claim_classes() -> Entry:
     quotient = two["window_screen"]["norm"] / two["sandbar"]["norm"]
     return Entry(
         "Section 3.3",
-        "classes with little and much DSD",
+        "classes with low and high DSD",
         "sandbar 2.1 ± 0.83, window screen 13.5 ± 11.0, in thousandths: a ratio of 6.4",
-        f"window screen ÷ sandbar {quotient:.2f}, from one photo of each class",
+        f"window screen ÷ sandbar is {quotient:.2f}, from one photo of each class",
         UNTESTED,
-        "one photo says little about a class whose photos differ this much",
+        "a single photo says little about a class whose photos differ this much",
         4,
         "Classes",
     )
@@ -582,11 +583,11 @@ def claim_small_image() -> Entry:
     return Entry(
         "Section 3.5",
         "the small image hardly changes",
-        "made smaller, an image and its damaged version are similar, so that ψ hardly notices",
-        "what ψ expects moves by this share of what the norm moves (α = 4): "
-        + ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items()),
+        "made smaller, an image and its damaged version look alike, so ψ hardly notices the damage",
+        "how far ψ's prediction moves, as a share of how far the norm moves (α = 4): "
+        + ", ".join(f"{name} {100 * share:.0f}%" for name, share in shares.items()),
         HOLDS if max(shares.values()) < 0.25 else PARTLY,
-        "with α = 2 white noise moves ψ by more than the norm",
+        "with α = 2, white noise moves ψ more than it moves the norm",
         7,
         "what moves",
     )
@@ -603,7 +604,7 @@ def claim_stability() -> Entry:
         "no unstable adversarial training is needed",
         f"{len(psnr)} seeds differ by {spread:.2f} dB of PSNR-Y on BSD100",
         HOLDS if spread < 0.1 else PARTLY,
-        "there is no opponent to train; short runs from an L1 start",
+        "there is no opponent to train; our runs are short and start from an L1-trained network",
         8,
         "trained longer",
     )
