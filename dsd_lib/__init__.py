@@ -9,94 +9,31 @@ The library behind the book. Images are float tensors ``(N, 3, H, W)``, RGB, in 
 tensor([[0.0523]])
 """
 
+import ast
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from dsd_lib.backbones import Backbone, load_backbone
-    from dsd_lib.descriptor import dsd, dsd_norm
-    from dsd_lib.gram import gram_matrix, patch_gram
-    from dsd_lib.images import image_from_array, load_image, sample_images, to_array
-    from dsd_lib.losses import (
-        ContextualLoss,
-        DSDLoss,
-        MultiScaleStyleLoss,
-        PerceptualLoss,
-        ProjectedDistributionLoss,
-        StyleLoss,
-        contextual_distance,
-        dsd_distance,
-        multiscale_style_distance,
-        perceptual_distance,
-        projected_distribution_distance,
-        style_distance,
-    )
-    from dsd_lib.no_reference import NoReferenceDSD, Psi, load_psi, naturalness
-    from dsd_lib.resize import imresize
-    from dsd_lib.restoration.loss import RestorationLoss
-    from dsd_lib.restoration.restore import restore
+from pathlib import Path
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Backbone",
-    "ContextualLoss",
-    "DSDLoss",
-    "MultiScaleStyleLoss",
-    "NoReferenceDSD",
-    "PerceptualLoss",
-    "ProjectedDistributionLoss",
-    "Psi",
-    "RestorationLoss",
-    "StyleLoss",
-    "contextual_distance",
-    "dsd",
-    "dsd_distance",
-    "dsd_norm",
-    "gram_matrix",
-    "image_from_array",
-    "imresize",
-    "load_backbone",
-    "load_image",
-    "load_psi",
-    "multiscale_style_distance",
-    "naturalness",
-    "patch_gram",
-    "perceptual_distance",
-    "projected_distribution_distance",
-    "restore",
-    "sample_images",
-    "style_distance",
-    "to_array",
-]
-
-# Which module has which names. They are imported when they are first used: PyTorch takes seconds,
-# in which the command line must be able to answer an interrupt, and the core stands alone.
+# Name -> module, read from the stub that type checkers read. A name is imported when it is first
+# used: PyTorch takes seconds, in which the command line must be able to answer an interrupt, and
+# the core stands alone.
+_STUB = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
 _HOMES = {
-    "backbones": "Backbone load_backbone",
-    "descriptor": "dsd dsd_norm",
-    "gram": "gram_matrix patch_gram",
-    "images": "image_from_array load_image sample_images to_array",
-    "losses": (
-        "ContextualLoss DSDLoss MultiScaleStyleLoss PerceptualLoss "
-        "ProjectedDistributionLoss StyleLoss contextual_distance dsd_distance "
-        "multiscale_style_distance perceptual_distance projected_distribution_distance "
-        "style_distance"
-    ),
-    "no_reference": "NoReferenceDSD Psi load_psi naturalness",
-    "resize": "imresize",
-    "restoration.loss": "RestorationLoss",
-    "restoration.restore": "restore",
+    alias.name: f"dsd_lib.{line.module}"
+    for line in _STUB.body
+    if isinstance(line, ast.ImportFrom)
+    for alias in line.names
 }
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> object:
     if name in _HOMES:
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
+    if f"dsd_lib.{name}" in _HOMES.values():
         return import_module(f"dsd_lib.{name}")
-    for module, names in _HOMES.items():
-        if name in names.split():
-            value = globals()[name] = getattr(import_module(f"dsd_lib.{module}"), name)
-            return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

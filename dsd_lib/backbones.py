@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import math
 import socket
 from collections.abc import Iterable, Iterator
@@ -149,11 +150,8 @@ class Backbone(nn.Module):
         """
         deepest = max(layers, key=self.stride)
         needed = self.stride(deepest) * windows  # pixels at the coarser scale
-        side = max(needed, math.ceil((needed - 1) * alpha))  # then exactly, as imresize rounds
-        while side > needed and output_side(side - 1, 1 / alpha) >= needed:
-            side -= 1
-        while output_side(side, 1 / alpha) < needed:
-            side += 1
+        sides = itertools.count(max(needed, math.floor((needed - 1) * alpha)))
+        side = next(side for side in sides if output_side(side, 1 / alpha) >= needed)
         why = f"; {self.name} needs them to reach {deepest}"
         why += f" at alpha={alpha:g}" if alpha != 1 else ""
         why += f" with {windows} × {windows} windows" if windows != 1 else ""
@@ -175,10 +173,9 @@ class Backbone(nn.Module):
     ) -> Iterator[tuple[tuple[int, int], dict[str, Tensor]]]:
         """The feature maps of ``x`` piece by piece: every position of every layer exactly once.
 
-        Each piece comes with the pixel (top, left) at which its tile begins.
-
-        A piece is computed from its tile and a halo as wide as the layers' reach, so its values are
-        those of the whole image, while memory is that of one tile.
+        Each piece comes with the pixel (top, left) at which its tile begins. It is computed from
+        the tile and a halo as wide as the layers' reach, so its values are those of the whole
+        image, while memory is that of one tile.
         """
         stride = max(self.stride(layer) for layer in layers)
         halo = _round_up(max(self.reach(layer) for layer in layers), stride)
@@ -272,14 +269,12 @@ def _from_torchvision(state: object, net: Backbone, path: Path) -> dict[str, Ten
     if not isinstance(state, dict):
         got = type(state).__name__
         raise ValueError(f"{path}: expected a dictionary of tensors, got {got}")
-    tensors = {}
-    for key, value in state.items():
-        part, _, rest = str(key).partition(".")
-        index, _, kind = rest.partition(".")
-        known = part == "features" and index.isdigit() and int(index) < len(net.layers)
-        if known and isinstance(value, Tensor):
-            tensors[f"{net.layers[int(index)]}.{kind}"] = value
-    return tensors
+    return {
+        f"{layer}.{kind}": state[key]
+        for index, layer in enumerate(net.layers)
+        for kind in ("weight", "bias")
+        if isinstance(state.get(key := f"features.{index}.{kind}"), Tensor)
+    }
 
 
 def download_vgg19() -> dict[str, Tensor]:

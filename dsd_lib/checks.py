@@ -9,17 +9,8 @@ import torch
 from torch import Tensor
 
 
-def check_float_tensor(x: object, *, name: str = "x", hint: str = "") -> Tensor:
-    """``x``, if it is a tensor of real floating-point numbers; ``hint`` ends the message.
-
-    Raises:
-        TypeError: it is not.
-
-    >>> check_float_tensor([0.5])
-    Traceback (most recent call last):
-    ...
-    TypeError: x: expected a floating-point tensor, got list
-    """
+def _check_float_tensor(x: object, name: str, hint: str = "") -> Tensor:
+    """``x``, if it is a tensor of real floating-point numbers; ``hint`` ends the message."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
         got = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"{name}: expected a floating-point tensor, got {got}{hint}")
@@ -38,7 +29,7 @@ def check_map(f: object, *, name: str = "f") -> Tensor:
     ...
     ValueError: f: expected shape (N, C, H, W), none of them 0, got (3, 8, 8)
     """
-    f = check_float_tensor(f, name=name)
+    f = _check_float_tensor(f, name)
     if f.ndim != 4 or 0 in f.shape:
         raise ValueError(
             f"{name}: expected shape (N, C, H, W), none of them 0, got {tuple(f.shape)}"
@@ -69,7 +60,7 @@ def check_images(
         hint = "; dsd_lib.image_from_array converts it" if isinstance(x, np.ndarray) else ""
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(x).__name__}{hint}")
     hint = "; divide 8-bit values by 255" if x.dtype == torch.uint8 else ""
-    x = check_float_tensor(x, name=name, hint=hint)
+    x = _check_float_tensor(x, name, hint)
     shape = tuple(x.shape)
     if x.ndim != 4:
         hint = "; add the batch axis with x[None]" if x.ndim == 3 else ""

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+is_folder = os.path.isdir  # unlike Path.is_dir, False for a path that cannot be looked up
 ABANDONED = 600  # seconds after which an unfinished file is one that a killed process left
 
 
@@ -145,18 +146,6 @@ def data_folder(name: str) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(f"the data set {name} is needed, and there is no folder {folder}")
     return folder
-
-
-def is_folder(path: str | Path) -> bool:
-    """Whether there is such a folder; False also for a path that cannot be looked up.
-
-    >>> is_folder("/"), is_folder("x" * 5000)
-    (True, False)
-    """
-    try:
-        return Path(path).is_dir()
-    except OSError:  # a name that is too long, or in a folder without permission
-        return False
 
 
 def list_images(

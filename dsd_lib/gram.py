@@ -141,15 +141,7 @@ def feature_grams(
 ) -> Grams:
     """Gram matrices at each layer from one network pass; a large image's are summed over tiles.
 
-    Args:
-        x: images ``(N, 3, H, W)``; their values are not checked.
-        net: the feature network.
-        layers: names out of ``net.layers``.
-        windows: Gram matrices of windows × windows parts of each map; see :func:`window_grams`.
-        tile: side in pixels of the tiles; None takes an image whole up to 4 megapixels.
-
-    Returns:
-        layer -> ``(N, C, C)``, or ``(N, windows², C, C)`` for more than one window.
+    Arguments and result are those of :func:`dsd_lib.dsd`, but the values of ``x`` are not checked.
 
     >>> from dsd_lib import load_backbone
     >>> feature_grams(torch.rand(1, 3, 8, 8), load_backbone(), ["relu1_1"])["relu1_1"].shape

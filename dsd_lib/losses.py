@@ -40,22 +40,16 @@ def dsd_distance(
     Args:
         x: images ``(N, 3, H, W)`` in [0, 1].
         y: images of the same shape.
-        net: the feature network.
-        layers: names out of ``net.layers``.
-        alpha: the factor between the two scales, above 1; the paper uses 2 and 4.
-        windows: local DSD, averaged over windows × windows parts of the images; 1 is the paper's.
-            See :func:`dsd_lib.dsd`.
-        tile: side in pixels of the tiles over which Gram matrices are summed; see
-            :func:`dsd_lib.dsd`.
-        check_range: False skips the check of the values, for training.
+
+    The other arguments are those of :func:`dsd_lib.dsd`; with more than one window the distance is
+    the mean over the windows.
 
     Returns:
         ``(N,)``, 0 or more; lower is more alike.
 
     Raises:
-        TypeError: ``x`` or ``y`` is not a floating-point tensor, or ``net`` not a backbone.
-        ValueError: ``x`` or ``y`` is not a valid image batch or too small, the two differ in shape,
-            type or device, a layer is unknown, or alpha, windows or tile is out of range.
+        TypeError, ValueError: as :func:`dsd_lib.dsd`, for ``x`` and ``y``, or the two differ in
+            shape, type or device.
 
     Source: Eq. (4), Fig. 5 right; chapter 5 of the book.
 
@@ -263,14 +257,13 @@ class Distance:
         tile: int | None,
     ) -> Description:
         """The description of images already checked: one network pass for each scale."""
-        if self.grams:
-            features = [
-                feature_grams(z, net, layers, windows=windows, tile=tile)
-                for z in self.images(x, alpha)
-            ]
-        else:
-            features = [net(z, layers, check_range=False) for z in self.images(x, alpha)]
-        return self.combine(*features)
+
+        def features(z: Tensor) -> Description:
+            if self.grams:
+                return feature_grams(z, net, layers, windows=windows, tile=tile)
+            return net(z, layers, check_range=False)
+
+        return self.combine(*map(features, self.images(x, alpha)))
 
     def describe_maps(self, *maps: Maps, windows: int = 1) -> Description:
         """The same description from feature maps at each scale, where these exist already."""
@@ -318,7 +311,8 @@ def _distance(
     def describe(z: Tensor) -> Description:
         return distance.describe(z, net, layers, alpha, windows, tile)
 
-    return distance.between(*describe_pair(describe, x, y), **options)
+    a, b = describe_pair(describe, x, y)
+    return distance.between(a, b, **options)
 
 
 def describe_pair(
@@ -339,22 +333,31 @@ def describe_pair(
 
 
 class _Loss(nn.Module):
-    """What the modules share: the network, the options, the reduction over the batch."""
+    """A distance as a module: the network, the options, the reduction over the batch.
+
+    ``layers=None`` takes those of the function.
+    """
 
     higher_is_better: ClassVar[bool] = False
     value_range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
     function: ClassVar[Callable[..., Tensor]]
 
-    def __init__(self, net: Backbone, reduction: str, **options: Any) -> None:
+    def __init__(
+        self,
+        net: Backbone,
+        layers: Iterable[str] | None = None,
+        *,
+        reduction: str = "mean",
+        check_range: bool = True,
+    ) -> None:
         super().__init__()
-        check_backbone(net)
-        if options["layers"] is not None:
-            options["layers"] = net.check_layers(options["layers"])
+        self.net = check_backbone(net)
+        self.options: dict[str, Any] = {"check_range": check_range}
+        if layers is not None:
+            self.options["layers"] = net.check_layers(layers)
         if reduction not in ("mean", "sum", "none"):
             raise ValueError(f"reduction: expected 'mean', 'sum' or 'none', got {reduction!r}")
-        self.net = net
         self.reduction = reduction
-        self.options = options
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The distance of ``x`` from ``y``, reduced as asked."""
@@ -372,7 +375,7 @@ class _TwoScaleLoss(_Loss):
     def __init__(
         self,
         net: Backbone,
-        layers: Iterable[str] = DEFAULT_LAYERS,
+        layers: Iterable[str] | None = None,
         alpha: float = 2,
         *,
         windows: int = 1,
@@ -380,8 +383,8 @@ class _TwoScaleLoss(_Loss):
         reduction: str = "mean",
         check_range: bool = True,
     ) -> None:
-        options = {"windows": windows, "tile": tile, "check_range": check_range}
-        super().__init__(net, reduction, layers=layers, alpha=alpha, **options)
+        super().__init__(net, layers, reduction=reduction, check_range=check_range)
+        self.options |= {"alpha": alpha, "windows": windows, "tile": tile}
 
 
 class DSDLoss(_TwoScaleLoss):
@@ -419,15 +422,15 @@ class StyleLoss(_Loss):
     def __init__(
         self,
         net: Backbone,
-        layers: Iterable[str] = DEFAULT_LAYERS,
+        layers: Iterable[str] | None = None,
         *,
         windows: int = 1,
         tile: int | None = None,
         reduction: str = "mean",
         check_range: bool = True,
     ) -> None:
-        options = {"windows": windows, "tile": tile, "check_range": check_range}
-        super().__init__(net, reduction, layers=layers, **options)
+        super().__init__(net, layers, reduction=reduction, check_range=check_range)
+        self.options |= {"windows": windows, "tile": tile}
 
 
 class PerceptualLoss(_Loss):
@@ -440,16 +443,6 @@ class PerceptualLoss(_Loss):
 
     function = staticmethod(perceptual_distance)
 
-    def __init__(
-        self,
-        net: Backbone,
-        layers: Iterable[str] | None = None,
-        *,
-        reduction: str = "mean",
-        check_range: bool = True,
-    ) -> None:
-        super().__init__(net, reduction, layers=layers, check_range=check_range)
-
 
 class ProjectedDistributionLoss(_Loss):
     """:func:`projected_distribution_distance` as a module; ``reduction`` over the batch.
@@ -460,16 +453,6 @@ class ProjectedDistributionLoss(_Loss):
     """
 
     function = staticmethod(projected_distribution_distance)
-
-    def __init__(
-        self,
-        net: Backbone,
-        layers: Iterable[str] = DEFAULT_LAYERS,
-        *,
-        reduction: str = "mean",
-        check_range: bool = True,
-    ) -> None:
-        super().__init__(net, reduction, layers=layers, check_range=check_range)
 
 
 class ContextualLoss(_Loss):
@@ -485,11 +468,11 @@ class ContextualLoss(_Loss):
     def __init__(
         self,
         net: Backbone,
-        layers: Iterable[str] = ("relu4_1",),
+        layers: Iterable[str] | None = None,
         *,
         bandwidth: float = 0.5,
         reduction: str = "mean",
         check_range: bool = True,
     ) -> None:
-        options = {"bandwidth": bandwidth, "check_range": check_range}
-        super().__init__(net, reduction, layers=layers, **options)
+        super().__init__(net, layers, reduction=reduction, check_range=check_range)
+        self.options["bandwidth"] = bandwidth

@@ -163,8 +163,6 @@ def load_psi(alpha: float = 4, weights: str | Path | None = None) -> Psi:
 
 
 def _read_psi(path: Path) -> Psi:
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights file at {path}")
     tensors, metadata = read_safetensors(path)
     if not {"alpha", "layers"} <= metadata.keys():
         raise ValueError(f"{path}: expected alpha and layers in the metadata, got {metadata}")
@@ -238,20 +236,14 @@ def _measure(alpha: float, device: torch.device) -> NoReferenceDSD:
 def naturalness(y: Tensor, alpha: float = 4, *, tile: int | None = None) -> Tensor:
     """How far an image's self-dissimilarity is from what a natural image's would be (Eq. 5).
 
-    :class:`NoReferenceDSD` as a function; the networks are loaded once.
-
-    Args:
-        y: images ``(N, 3, H, W)`` in [0, 1], float32.
-        alpha: 2 or 4.
-        tile: side in pixels of the tiles over which Grams are summed; see :func:`dsd_lib.dsd`.
+    :class:`NoReferenceDSD` as a function; the networks are loaded once. ``y`` is float32,
+    ``alpha`` 2 or 4, ``tile`` as in :func:`dsd_lib.dsd`.
 
     Returns:
         ``(N,)``, 0 or more; lower is more natural.
 
     Raises:
-        TypeError: ``y`` is not a floating-point tensor.
-        ValueError: ``y`` is not a valid image batch, its sides are too short, or alpha is neither 2
-            nor 4.
+        TypeError, ValueError: as :class:`NoReferenceDSD`, and where alpha is neither 2 nor 4.
 
     Source: Eq. (5); chapter 7 of the book.
 
