@@ -1,10 +1,11 @@
 """The DSD distance in plain PyTorch, without dsd_lib: a reference for other libraries.
 
 ``features(x, layers)`` is any function from images ``(N, 3, H, W)`` in [0, 1] to feature maps,
-layer -> ``(N, C, H', W')``; the official values are for the VGG-16 of this project.
+layer -> ``(N, C, H', W')``; the official values are for the VGG-16 of this project, ``vgg16``.
 """
 
 import torch
+import torch.nn.functional as F
 
 
 def downscale(x, alpha):
@@ -39,3 +40,19 @@ def dsd_distance(x, y, features, layers=("relu2_1", "relu2_2", "relu3_1"), alpha
         dsd_y = gram(y_fine[layer]) - gram(y_coarse[layer])
         total = total + (dsd_x - dsd_y).abs().mean(dim=(1, 2))
     return total
+
+
+def vgg16(weights):
+    """The features of VGG-16; ``weights`` is ``safetensors.torch.load_file(FILE)``."""
+    mean = torch.tensor([123.68, 116.779, 103.939]).view(3, 1, 1) / 255
+
+    def features(x, layers):
+        x, found = (x - mean) / 0.226, {}
+        for block, convolutions in enumerate((2, 2, 3, 3, 3), start=1):
+            for name in (f"{block}_{i + 1}" for i in range(convolutions)):
+                kernel, bias = (weights[f"conv{name}.{k}"].float() for k in ("weight", "bias"))
+                found[f"relu{name}"] = x = F.relu(F.conv2d(x, kernel, bias, padding=1))
+            x = F.max_pool2d(x, 2)
+        return {layer: found[layer] for layer in layers}
+
+    return features

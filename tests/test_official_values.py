@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import dsd_lib as dsd
 from tests import reference_dsd
@@ -150,6 +151,15 @@ def test_the_plain_reference_reaches_them_too(one_pass, pictures, distorted, dis
             x, y = distorted["coffee", distortion], pictures["coffee"]
             distance = reference_dsd.dsd_distance(x, y, features, layers.split("+"), alpha)
             assert distance.item() == pytest.approx(value, rel=1e-4)
+
+
+def test_the_plain_reference_has_our_features(net, pictures):
+    file = Path(dsd.__file__).parent / "weights" / "vgg16_conv_fp16.safetensors"
+    x = pictures["coffee"][:, :, 5:50, 7:70]
+    ours = net(x, ("relu1_2", "relu2_1", "relu3_1", "relu5_1"))
+    theirs = reference_dsd.vgg16(load_file(file))(x, ours)
+    for layer, features in ours.items():
+        torch.testing.assert_close(theirs[layer], features, rtol=1e-3, atol=1e-4)
 
 
 RESIZES = [  # key in the file, what goes in, how, and the channel that came out

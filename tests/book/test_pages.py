@@ -8,11 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 import yaml
 from PIL import Image
+from torch import Tensor
 
 import dsd_lib
-from data_scripts import make_contract, make_scorecard, make_status, make_thumbnails
+from data_scripts import (
+    make_contract,
+    make_official_values,
+    make_scorecard,
+    make_status,
+    make_thumbnails,
+)
 from data_scripts.chapters import chapter_paths
 from data_scripts.shared import paper_results
 from data_scripts.shared.paper_results import SECTIONS, VERDICTS, Entry
@@ -189,8 +198,9 @@ def test_the_verdict_s_numbers_are_the_stored_ones(name: str) -> None:
     assert paper_results.interval(paper_results.agreement(name, "srocc"), 3) in text
 
 
-@pytest.mark.parametrize("name", ["index.md", "how_to_use.md"])
-def test_the_examples_on_a_page_run(name: str) -> None:
+@pytest.mark.parametrize("name", ["index.md", "how_to_use.md", "dsd_for_others.md"])
+def test_the_examples_on_a_page_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tests")  # reference_dsd.py, which a page offers
     text = (BOOK / name).read_text(encoding="utf-8")
     blocks = re.findall(r"^```pycon\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert blocks
@@ -256,3 +266,63 @@ def test_the_citation_is_of_this_version_and_of_the_paper() -> None:
     assert paper["title"] == "Deep Self-Dissimilarities as Powerful Visual Fingerprints"
     names = [author["family-names"] for author in paper["authors"]]
     assert names == ["Kligvasser", "Rott Shaham", "Bahat", "Michaeli"]
+
+
+def test_the_official_values_for_others_are_what_their_script_writes() -> None:
+    stored = json.loads(make_official_values.FILE.read_text(encoding="utf-8"))
+    assert stored == make_official_values.content()
+
+
+@pytest.fixture(scope="module")
+def distance_with(net: dsd_lib.Backbone) -> Callable[..., tuple[float, ...]]:
+    """DSD₂ of coffee with noise at relu2_1 and relu3_1, with another resize or other features."""
+    y = dsd_lib.sample_images()["coffee"]
+    n = np.random.default_rng(7).normal(0, 1, y.shape).astype("float32")
+    both = torch.cat([(y + 0.08 * torch.from_numpy(n)).clamp(0, 1), y])
+
+    def distance(
+        resize: Callable[[Tensor], Tensor] = lambda z: dsd_lib.imresize(z, scale=0.5),
+        change: Callable[[Tensor], Tensor] = lambda z: z,
+    ) -> tuple[float, ...]:
+        layers = ("relu2_1", "relu3_1")
+        sizes = (net(change(z), layers, check_range=False) for z in (both, resize(both)))
+        fine, coarse = ({k: dsd_lib.gram_matrix(f) for k, f in maps.items()} for maps in sizes)
+        own = (fine[layer] - coarse[layer] for layer in layers)
+        return tuple((a - b).abs().mean().item() for a, b in own)
+
+    return distance
+
+
+def slips(net: dsd_lib.Backbone) -> dict[str, dict[str, Callable[[Tensor], Tensor]]]:
+    """The page's name of a slip -> what it does to the definition."""
+    bicubic = {"scale_factor": 0.5, "mode": "bicubic"}
+    mean, std = (
+        torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
+    return {
+        "`F.interpolate`, bicubic": {"resize": lambda z: F.interpolate(z, **bicubic)},
+        "`F.interpolate`, bicubic, `antialias=True`": {
+            "resize": lambda z: F.interpolate(z, **bicubic, antialias=True)
+        },
+        "`F.avg_pool2d`": {"resize": lambda z: F.avg_pool2d(z, 2)},
+        "small image clamped to [0, 1]": {
+            "resize": lambda z: dsd_lib.imresize(z, scale=0.5).clamp(0, 1)
+        },
+        "torchvision's mean and deviation, same weights": {
+            "change": lambda z: (z - mean) / std * net.std + net.mean
+        },
+        "blue, green, red": {"change": lambda z: z.flip(1)},
+        "no normalization": {"change": lambda z: z * net.std + net.mean},
+    }
+
+
+def test_the_slips_for_others_change_the_distance_as_the_page_says(
+    net: dsd_lib.Backbone, distance_with: Callable[..., tuple[float, ...]]
+) -> None:
+    page = (BOOK / "dsd_for_others.md").read_text(encoding="utf-8")
+    right = distance_with()
+    for name, slip in slips(net).items():
+        printed = re.search(rf"^\| {re.escape(name)} \| ([\d.]+) \| ([\d.]+) \|$", page, re.M)
+        assert printed, name
+        found = [a / b for a, b in zip(distance_with(**slip), right, strict=True)]
+        assert found == pytest.approx([float(v) for v in printed.groups()], abs=0.002), name
