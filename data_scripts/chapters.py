@@ -24,7 +24,6 @@ HIDING_TAGS = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 EXCEPTIONS: dict[str, tuple[int, int]] = {
     "07_no_reference": (616, 120),
     "08_super_resolution": (617, 265),
-    "09_deblurring": (510, 108),
     "10_official_code": (739, 117),
 }
 SECTIONS = ("## Exercises", "## Summary", "## Where this is in the paper")

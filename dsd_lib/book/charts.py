@@ -136,6 +136,8 @@ def dot_plot(
             ax.set(title=title, xscale="log" if log else "linear")
             if xlim:
                 ax.set_xlim(xlim)
+            if len(panels) > 2 and not (log or narrow):
+                ax.locator_params(axis="x", nbins=3)  # so that their labels do not touch
             if not narrow or index == len(panels) - 1:
                 ax.set_xlabel(xlabel, wrap=True)
         if len(series) > 1:
