@@ -12,12 +12,12 @@ The parameters are the authors'; ``weights/README.md`` says where they come from
 from functools import lru_cache
 from importlib import resources
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dsd_lib.checks import check_images
+from dsd_lib.files import read_safetensors
 from dsd_lib.quality.luma import gray, luma
 from dsd_lib.resize import imresize
 
@@ -250,5 +250,6 @@ def _blocks(m: Tensor, side: int) -> Tensor:
 def _parameters() -> dict[str, Tensor]:
     """The authors' numbers, float64: clean photos' statistics, and BRISQUE's regression."""
     file = resources.files("dsd_lib") / "weights" / "natural_scenes.safetensors"
-    tensors = safetensors.torch.load(file.read_bytes())
-    return {name: tensors[name].double() for name in sorted(tensors)}
+    with resources.as_file(file) as path:
+        tensors, _ = read_safetensors(path, dtype=torch.float64)
+    return dict(sorted(tensors.items()))
