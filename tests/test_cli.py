@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -290,6 +291,20 @@ def test_a_reference_is_described_once(here, net, name):
         scoring.compare("truth.png", ["noise.png", "blur.png", "gray.png"], name, net=net)
     scales = 2 if name == "dsd" else 1
     assert sum(passed) == scales * (1 + 3)
+
+
+def test_a_described_reference_is_not_held(here, net, monkeypatch):
+    loaded, load = [], scoring._load
+
+    def watched(picture, device):
+        assert all(earlier() is None for earlier in loaded), "two images at a time"
+        image = load(picture, device)
+        loaded.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr(scoring, "_load", watched)
+    scoring.compare("truth.png", ["noise.png", "blur.png"], ["dsd", "style"], net=net)
+    assert len(loaded) == 3
 
 
 def test_not_a_number_is_an_error_and_no_value(here, capsys, monkeypatch):

@@ -22,6 +22,8 @@ from dsd_lib.quality.luma import gray, luma
 from dsd_lib.resize import imresize
 
 BLOCK = 96  # pixels, NIQE's blocks
+STRIP = 4  # rows of blocks that are measured together: memory is that of one such strip
+HALO = 16  # pixels around a strip on which its values depend, at both scales
 BRISQUE_MIN_SIDE = 32  # the half scale then has 256 values to fit distributions to
 NEIGHBORS = ((0, 1), (1, 0), (1, 1), (-1, 1))  # right, below, and the two diagonals
 
@@ -69,16 +71,14 @@ def niqe(x: Tensor, *, check_range: bool = True) -> Tensor:
             f"x: expected at least two whole blocks of {BLOCK}×{BLOCK} pixels (96×192), got "
             f"{tuple(x.shape)}"
         )
-    whole = x[..., : rows * BLOCK, : columns * BLOCK].detach().cpu().double()
-    y = _eight_bits(luma(whole))
-    return torch.stack([_niqe(image) for image in y.split(1)]).to(x)
+    whole = x[..., : rows * BLOCK, : columns * BLOCK].detach()
+    return torch.stack([_niqe(image) for image in whole.split(1)]).to(x)
 
 
-def _niqe(y: Tensor) -> Tensor:
-    """NIQE of one image's brightness ``(1, 1, H, W)`` in [0, 255], sides multiples of 96."""
-    fine = _blocks(mscn(y, border="replicate"), BLOCK)
-    coarse = _blocks(mscn(imresize(y, scale=0.5), border="replicate"), BLOCK // 2)
-    features = torch.cat([_niqe_features(fine), _niqe_features(coarse)], dim=1)  # (blocks, 36)
+def _niqe(x: Tensor) -> Tensor:
+    """NIQE of one image ``(1, 3, H, W)``, sides multiples of 96."""
+    tops = range(0, x.shape[2], STRIP * BLOCK)
+    features = torch.cat([_strip_features(x, top) for top in tops])  # (blocks, 36)
     complete = features[features.isfinite().all(dim=1)]
     if len(complete) < 2:
         raise ValueError(
@@ -89,6 +89,19 @@ def _niqe(y: Tensor) -> Tensor:
     difference = clean["niqe.mean"] - complete.mean(dim=0)
     covariance = (clean["niqe.covariance"] + complete.T.cov()) / 2
     return (difference @ torch.linalg.pinv(covariance) @ difference).sqrt()
+
+
+def _strip_features(x: Tensor, top: int) -> Tensor:
+    """The features ``(blocks, 36)`` of the strip of ``(1, 3, H, W)`` that begins at row ``top``."""
+    height = min(STRIP * BLOCK, x.shape[2] - top)
+    above = min(HALO, top)
+    piece = x[:, :, top - above : top + height + HALO].cpu().double()
+    y = _eight_bits(luma(piece))  # (1, 1, above + height + HALO, W)
+    fine = mscn(y, border="replicate")[:, :, above : above + height]
+    coarse = mscn(imresize(y, scale=0.5), border="replicate")
+    coarse = coarse[:, :, above // 2 : (above + height) // 2]
+    scales = (_blocks(fine, BLOCK), _blocks(coarse, BLOCK // 2))
+    return torch.cat([_niqe_features(blocks) for blocks in scales], dim=1)
 
 
 def _niqe_features(m: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from PIL import Image
 from scipy import stats
 
 import dsd_lib as dsd
+from dsd_lib.quality import natural_scenes
 from dsd_lib.quality.natural_scenes import asymmetric_fit, brisque, brisque_features, mscn, niqe
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "official.json").read_text())
@@ -178,6 +179,13 @@ def test_what_lies_outside_whole_blocks_does_not_count(pictures):
     x = pictures["cat"][..., :192, :192]
     wider = torch.cat([x, torch.rand(1, 3, 192, 50)], dim=3)
     assert niqe(wider) == niqe(x)
+
+
+def test_strips_give_the_values_of_the_whole_image(pictures, monkeypatch):
+    x = dsd.imresize(pictures["temple"], size=(96 * 5 + 7, 200)).clamp(0, 1).double()
+    in_strips = niqe(x)
+    monkeypatch.setattr(natural_scenes, "STRIP", 100)
+    torch.testing.assert_close(in_strips, niqe(x), rtol=1e-9, atol=0)
 
 
 def test_mscn_of_a_known_image():
