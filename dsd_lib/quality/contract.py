@@ -241,6 +241,11 @@ AGREES_WITH = {
     "dsd2": _NATURALNESS,
     "dsd4": _NATURALNESS,
     "niqe": ("BasicSR 1.4.2", "1e-3", f"{_SCENES}test_niqe_of_another_implementation"),
+    "deep_niqe": (
+        "a case by hand",
+        "1e-6, relative",
+        "tests/quality/test_deep_niqe.py::test_the_distance_by_hand",
+    ),
     "brisque": (
         "the authors' features scored by LIBSVM 3.37",
         "0.1",

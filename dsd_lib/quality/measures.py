@@ -20,7 +20,7 @@ from dsd_lib.backbones import Backbone, load_backbone
 from dsd_lib.checks import check_images, check_pair
 from dsd_lib.descriptor import check_descriptor
 from dsd_lib.no_reference import PSI_LAYERS, naturalness
-from dsd_lib.quality import baselines, grid, natural_scenes, rivals
+from dsd_lib.quality import baselines, deep_niqe, grid, natural_scenes, rivals
 
 OPTIONS = ("net", "layers", "alpha", "windows")  # what can be chosen, where a measure takes it
 INF = math.inf
@@ -410,6 +410,15 @@ MEASURES: dict[str, Measure] = {
             min_size=(96, 192),
             differentiable=False,
             weights=_NATURAL_SCENES,
+        ),
+        _blind(
+            "deep_niqe",
+            "deep NIQE, in the manner of MDFS",
+            "after Ni et al. 2024",
+            deep_niqe.deep_niqe,
+            min_size=(96, 192),
+            weights="VGG-16 and a Gaussian of clean photos' features, in the package",
+            fixed={"layers": list(deep_niqe.LAYERS)},
         ),
         _blind(
             "brisque",
