@@ -248,7 +248,7 @@ def main() -> None:
     results.write_result(
         f"psi_training_alpha{args.alpha}",
         {"layers": PSI_LAYERS, "scale": psi.scale.tolist(), **record},
-        data=f"BSDS500 train and test, {len(files)} pictures, crops of 160, 224 and 320 pixels",
+        data=f"BSDS500 train and test, {len(files)} images, crops of 160, 224 and 320 pixels",
         network="vgg16",
         started=time.time() - record["seconds"],
         seed=0,

@@ -146,8 +146,8 @@ def test_symmetric(name, photo):
 
 
 @pytest.mark.parametrize("name", ["psnr", "psnr_y", "ssim", "ssim_y"])
-def test_bad_pictures(name, bad_picture):
-    x, error, message = bad_picture
+def test_bad_images(name, bad_image):
+    x, error, message = bad_image
     with pytest.raises(error, match=message):
         MEASURES[name](x, torch.zeros(1, 3, 32, 32))
 

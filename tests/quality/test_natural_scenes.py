@@ -125,8 +125,8 @@ def test_a_mirrored_image_has_its_diagonals_exchanged(coffee):
 
 
 @pytest.mark.parametrize("score", [niqe, brisque])
-def test_refuses_what_is_no_image(bad_picture, score):
-    x, error, message = bad_picture
+def test_refuses_what_is_no_image(bad_image, score):
+    x, error, message = bad_image
     if isinstance(x, torch.Tensor) and x.ndim == 4 and min(x.shape[2:]) == 32:
         x = x.repeat(1, 1, 3, 6)  # large enough, so that what is wrong with it is what counts
         message = message.replace("32, 32", "96, 192").replace("32, 3", "96, 18")

@@ -412,8 +412,8 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
-def test_bad_pictures_are_refused(function, bad_picture):
-    picture, error, message = bad_picture
+def test_bad_pictures_are_refused(function, bad_image):
+    picture, error, message = bad_image
     with pytest.raises(error, match=message):
         function(picture)
 
