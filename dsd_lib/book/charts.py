@@ -104,7 +104,7 @@ def dot_plot(
         The chart, which Jupyter shows as HTML.
 
     Raises:
-        ValueError: no estimates, an estimate that is no number or interval, or an empty ``alt``.
+        ValueError: no estimates, an estimate that is not a number or interval, or an empty ``alt``.
 
     Source: the intervals of chapters 5, 7 and 8.
 

@@ -1,4 +1,4 @@
-"""Full-reference measures of others, for comparison: PSNR, SSIM, MS-SSIM, LPIPS and its relative.
+"""Full-reference measures by others, for comparison: PSNR, SSIM, MS-SSIM, LPIPS and its relative.
 
 All take ``x`` and ``y`` of shape ``(N, 3, H, W)`` in [0, 1] and give ``(N,)``. The SSIMs and LPIPS
 come from torchmetrics. :mod:`dsd_lib.quality.measures` says what each of them promises.
@@ -50,7 +50,7 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
 
 
 def psnr_y(x: Tensor, y: Tensor) -> Tensor:
-    """PSNR of the luma, as super-resolution papers give it. Otherwise as :func:`psnr`.
+    """PSNR of the luma, as super-resolution papers report it. Otherwise as :func:`psnr`.
 
     Source: chapter 5 of the book.
 
@@ -62,7 +62,7 @@ def psnr_y(x: Tensor, y: Tensor) -> Tensor:
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Structural similarity as the authors' code has it: per color channel, edges padded with 0.
+    """Structural similarity as in the authors' code: per color channel, edges padded with 0.
 
     An 11×11 Gaussian window (standard deviation 1.5), K = (0.01, 0.03), averaged over every
     position of every channel. Where the window hangs over the border it sees zeros in both

@@ -89,7 +89,7 @@ def identical(measure: Measure) -> float | str | None:
 
 
 def symmetric(measure: Measure) -> float | None:
-    """How much the value changes when image and reference change places; None without one."""
+    """How much the value changes when image and reference trade places; None without one."""
     if not measure.needs_reference:
         return None
     x, y = damage(measure, 0.1), photo(measure)
@@ -153,10 +153,10 @@ def gradient(measure: Measure) -> dict[str, str]:
 
 
 def smallest(measure: Measure) -> list[int]:
-    """The sides of the smallest image, after trying it, and the refusal of a smaller one.
+    """The sides of the smallest image, after trying it, and the rejection of a smaller one.
 
     Raises:
-        AssertionError: an image that is a pixel smaller is not refused.
+        AssertionError: an image that is a pixel smaller is not rejected.
     """
     height, width = measure.min_size
     generator = torch.Generator().manual_seed(0)

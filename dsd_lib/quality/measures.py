@@ -1,4 +1,4 @@
-"""The one registry of measures: what each is called, what it promises, and the function that is it.
+"""The one registry of measures: what each is called, what it promises, and its function.
 
 The command line, the evaluation scripts, the tables of restored images, the chapters and the
 contract page read ``MEASURES``. To add a measure, add an entry; ``tests/quality`` then checks
@@ -105,7 +105,7 @@ class Measure:
         needs_reference: whether it compares an image with a reference.
         min_size: shortest and longest side, in pixels, of the smallest image it takes.
         identical: its value for two identical images; None without a reference.
-        symmetric: whether image and reference may change places; None without a reference.
+        symmetric: whether image and reference may trade places; None without a reference.
         differentiable: whether a gradient flows back to the image.
         smooth_at_best: whether that gradient is finite for identical images too.
         weights: the parameters it needs and where they come from; "" for none.

@@ -119,7 +119,7 @@ def brisque(x: Tensor, *, check_range: bool = True) -> Tensor:
     """BRISQUE, the blind/referenceless image spatial quality evaluator.
 
     36 features of the whole image, through a support vector regression that was fitted to the
-    ratings (DMOS) of LIVE's distorted images: on LIVE it is no fair competitor. Details follow
+    ratings (DMOS) of LIVE's distorted images: on LIVE it is not a fair competitor. Details follow
     the C++ code to which the regression belongs: brightness of 8 bits, a half scale without
     antialiasing, products with what lies outside the image are 0. Scores are not cut at 0 or 100.
     No gradient flows back to ``x``.
@@ -180,7 +180,7 @@ def mscn(y: Tensor, *, border: str) -> Tensor:
 
     Args:
         y: brightness ``(N, 1, H, W)`` in [0, 255].
-        border: how the image goes on beyond its border, as ``F.pad`` names it.
+        border: how the image continues beyond its border, as ``F.pad`` names it.
 
     Returns:
         ``(N, 1, H, W)``; μ and σ are mean and deviation under a 7×7 Gaussian of deviation 7/6.
@@ -204,7 +204,7 @@ def mscn(y: Tensor, *, border: str) -> Tensor:
 def neighbor_products(m: Tensor, *, border: str) -> list[Tensor]:
     """Each value times its neighbor to the right, below and on the diagonals, ``(N, 1, H, W)`` all.
 
-    ``border`` is what lies beyond: ``"circular"`` goes on at the other side, ``"constant"`` is 0.
+    ``border`` is what lies beyond: ``"circular"`` wraps around, ``"constant"`` is 0.
     """
     height, width = m.shape[2:]
     padded = F.pad(m, (1, 1, 1, 1), mode=border)
