@@ -492,7 +492,10 @@ def test_pictures_without_a_reference_are_named_and_nothing_is_measured(here, ca
             ["compare", "truth.png", "noise.png", "--csv", "no/t.csv"],
             "there is no folder no to wri",
         ),
-        (["score", "noise.png", "--measures", "dsd"], "out of dsd2, dsd4, niqe, brisque; got dsd"),
+        (
+            ["score", "noise.png", "--measures", "dsd"],
+            "out of dsd2, dsd4, niqe, deep_niqe, brisque; got dsd",
+        ),
         (["score", "noise.png", "--layers", "relu1_2"], "unrecognized arguments: --layers"),
         (["score", "empty"], "no images below empty"),
     ],
