@@ -6,14 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_scripts.shared.archives import CHUNK, DownloadError
-from dsd_lib.extras import needs
+import pooch
+import requests
+import urllib3
+from tqdm import tqdm
 
-with needs("data"):
-    import pooch
-    import requests
-    import urllib3
-    from tqdm import tqdm
+from data_scripts.shared.archives import CHUNK, DownloadError
 
 MIN_SPEED = 1000  # bytes a second, over as long as a time-out
 

@@ -7,8 +7,7 @@ The measures are those of :mod:`dsd_lib.quality.measures`.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,6 @@ from dsd_lib.quality.measures import FULL_REFERENCE, NO_REFERENCE, Measure, Prep
 
 Source = str | Path | Tensor  # a picture file, a folder of them, or pictures (N, 3, H, W)
 Row = dict[str, Any]
-# What a measure may raise; RuntimeError is what PyTorch raises when memory runs out.
-PROBLEMS = (ValueError, TypeError, RuntimeError, MemoryError)
 OnError = Callable[[OSError], object]  # called with what kept a subfolder from being read
 
 
@@ -187,8 +184,7 @@ def pair_up(
         references = _find_partners(Path(reference), jobs)
         names = [str(path) for path in references]
     else:
-        load_image(reference)  # what is wrong with it is said before anything is measured
-        references = [Path(reference)] * len(jobs)
+        references = [load_image(reference)] * len(jobs)
         names = [str(reference)] * len(jobs)
     return [
         replace(job, reference=partner, reference_name=name)
@@ -297,47 +293,26 @@ def prepare(
     return [m.prepare(**{k: v for k, v in given.items() if k in m.options}) for m in chosen]
 
 
+@dataclass
 class _Reference:
-    """A reference, described once for each measure, because the next image often has the same.
+    """A reference that is held, because the next image often has the same one."""
 
-    The image itself is held only by the measures that cannot describe it: two large images at a
-    time would take twice the memory.
-    """
+    source: Path | Tensor | None = None
+    image: Tensor = field(default_factory=lambda: torch.empty(0))
+    functions: dict[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
-    def __init__(
-        self, source: Path | Tensor, measures: Sequence[Prepared], device: torch.device
-    ) -> None:
-        self.source = source
-        image = _load(source, device)
-        self.size = image.shape[2:]
-        self.functions = {m.name: self._describe(m, image) for m in measures}
-
-    def _describe(self, m: Prepared, image: Tensor) -> Callable[[Tensor], Tensor]:
-        try:
-            _check_memory(m, image)
-            return m.against(image)
-        except PROBLEMS as error:
-            return partial(_raise, error)  # each image's problem, as if it were compared now
-
-    def check_size(self, job: Job, image: Tensor) -> None:
-        """Raise a ValueError unless the job's image has the reference's size."""
-        (h, w), (reference_h, reference_w) = image.shape[2:], self.size
-        if (h, w) != (reference_h, reference_w):
-            raise ValueError(
-                f"{job.name}: expected {reference_w} x {reference_h} pixels (width x height), "
-                f"those of its reference {job.reference_name}, got {w} x {h}"
-            )
-
-
-def _raise(error: Exception, _: Tensor) -> Tensor:
-    raise error
+    def function(self, m: Prepared) -> Callable[[Tensor], Tensor]:
+        """The measure of images against it."""
+        if m.name not in self.functions:
+            self.functions[m.name] = m.against(self.image)
+        return self.functions[m.name]
 
 
 def measure(
     jobs: Iterable[Job], measures: Sequence[Prepared], device: torch.device
 ) -> Iterator[tuple[Row, list[Exception]]]:
     """One row after the other, each with what went wrong in it; such a measure's value is None."""
-    reference: _Reference | None = None
+    reference = _Reference()
     for job in jobs:
         row: Row = {"picture": job.name}
         if job.reference is not None:
@@ -345,14 +320,11 @@ def measure(
         row |= {m.name: None for m in measures}
         problems: list[Exception] = []
         try:
-            if job.reference is not None and (
-                reference is None or reference.source is not job.reference
-            ):
-                reference = None  # the one before goes before the next one comes
-                reference = _Reference(job.reference, measures, device)
             image = _load(job.picture, device)
-            if reference is not None:
-                reference.check_size(job, image)
+            if job.reference is not None:
+                if reference.source is not job.reference:
+                    reference = _Reference(job.reference, _load(job.reference, device))
+                _check_sizes(job, image, reference.image)
         except (OSError, ValueError, TypeError) as error:
             problems.append(error)
         else:
@@ -360,16 +332,16 @@ def measure(
                 try:
                     _check_memory(m, image)
                     with torch.no_grad():
-                        function = m.function if reference is None else reference.functions[m.name]
+                        function = m.function if job.reference is None else reference.function(m)
                         value = function(image).item()
                     if math.isnan(value):
                         raise ValueError("it is not defined for this picture")
                     row[m.name] = value
-                except PROBLEMS as error:
+                # RuntimeError is what PyTorch raises when memory runs out.
+                except (ValueError, TypeError, RuntimeError, MemoryError) as error:
                     problem = ValueError(f"{job.name}: {m.name}: {error}")
                     problem.__cause__ = error
                     problems.append(problem)
-            del image  # before the next one is read
         yield row, problems
 
 
@@ -397,6 +369,15 @@ def free_memory(device: torch.device) -> float:
 
 def _load(picture: Path | Tensor, device: torch.device) -> Tensor:
     return (picture if isinstance(picture, Tensor) else load_image(picture)).to(device)
+
+
+def _check_sizes(job: Job, x: Tensor, y: Tensor) -> None:
+    (h, w), (reference_h, reference_w) = x.shape[2:], y.shape[2:]
+    if (h, w) != (reference_h, reference_w):
+        raise ValueError(
+            f"{job.name}: expected {reference_w} x {reference_h} pixels (width x height), those of "
+            f"its reference {job.reference_name}, got {w} x {h}"
+        )
 
 
 def _all_or_nothing(results: Iterable[tuple[Row, list[Exception]]]) -> list[Row]:

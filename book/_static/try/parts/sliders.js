@@ -60,7 +60,7 @@ DSDTry.part("sliders", function (use) {
       element: el(
         "fieldset",
         { class: "dsd-try-sliders" },
-        el("legend", {}, "Damage it"),
+        el("legend", {}, "Spoil it"),
         ...rows.flatMap(({ row }) => row),
         reset,
       ),
