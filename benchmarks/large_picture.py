@@ -1,10 +1,11 @@
-"""A DSD distance between two 24-megapixel pictures: peak memory and time, whole and in tiles.
+"""A DSD distance between two 24-megapixel images: peak memory and time, whole and in tiles.
 
-    python -m benchmarks.large_picture [--size 4000 6000] [--whole 1200 1800]
+    python -m benchmarks.large_picture [--size 4000 6000] [--whole 1200 1800] [--device cpu]
 
-Grams summed over tiles must equal those of the whole picture, in memory that does not grow with
-the picture. Each case runs in a process of its own, whose peak resident memory is the operating
-system's own figure (Linux). Tiles and whole are compared at the size ``--whole``.
+Grams summed over tiles must equal those of the whole image, in memory that does not grow with
+the image. Each case runs in a process of its own, whose peak resident memory is the operating
+system's own figure (Linux); on a GPU it is the most memory that PyTorch had there. Tiles and whole
+are compared at the size ``--whole``.
 """
 
 import argparse
@@ -15,32 +16,42 @@ import sys
 import time
 
 
-def run(height: int, width: int, tile: int | None) -> dict[str, float]:
+def run(height: int, width: int, tile: int | None, device: str = "cpu") -> dict[str, float]:
     """One distance in this process."""
     import torch
 
     import dsd_lib as dsd
 
-    net = dsd.load_backbone("vgg16")
+    def peak_memory() -> float:
+        if device == "cpu":
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) / 1e9
+
+    net = dsd.load_backbone("vgg16").to(device)
     torch.manual_seed(0)
-    # A smooth random picture and a darker one; random pixels alone would all look alike.
+    # A smooth random image and a darker one; random pixels alone would all look alike.
     small = torch.rand(1, 3, height // 40, width // 40)
-    x = dsd.imresize(small, size=(height, width)).clamp_(0, 1)
+    x = dsd.imresize(small, size=(height, width)).clamp_(0, 1).to(device)
     y = 0.8 * x
-    inputs = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    inputs = peak_memory()
     started = time.perf_counter()
     with torch.no_grad():
         distance = dsd.dsd_distance(x, y, net, tile=tile).item()
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return {"distance": distance, "seconds": seconds, "peak_gb": peak, "inputs_gb": inputs}
+    return {
+        "distance": distance,
+        "seconds": seconds,
+        "peak_gb": peak_memory(),
+        "inputs_gb": inputs,
+    }
 
 
-def in_process(height: int, width: int, tile: int | None) -> dict[str, float]:
+def in_process(height: int, width: int, tile: int | None, device: str) -> dict[str, float]:
     """The same in a fresh process, for a peak of its own."""
     code = (
         "import json; from benchmarks.large_picture import run; "
-        f"print(json.dumps(run({height}, {width}, {tile})))"
+        f"print(json.dumps(run({height}, {width}, {tile}, {device!r})))"
     )
     output = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
@@ -53,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, nargs=2, default=(4000, 6000), metavar=("H", "W"))
     parser.add_argument("--whole", type=int, nargs=2, default=(1200, 1800), metavar=("H", "W"))
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     cases = {
         "whole": (*arguments.whole, max(arguments.whole)),
@@ -65,7 +77,7 @@ def main() -> None:
     )
     distances = {}
     for name, (height, width, tile) in cases.items():
-        r = in_process(height, width, tile)
+        r = in_process(height, width, tile, arguments.device)
         distances[name] = r["distance"]
         per = r["seconds"] / (height * width / 1e6)
         print(

@@ -1,6 +1,7 @@
 """How long super-resolution of one image takes, as ratios within one run.
 
     python -m benchmarks.restore [--width 768] [--height 512] [--upsampling resize] [--blocks 10]
+                                 [--device cpu]
 
 Two ways, in float32, of the same weights:
 
@@ -10,8 +11,9 @@ Two ways, in float32, of the same weights:
 * plain: the whole network in tiles of 128 pixels with the margins that it needs, every layer as it
   is written.
 
-The ways take turns. The processor's time counts, which other work on the machine hardly changes;
-the median of the repeats is shown, with the largest difference between the two results.
+The ways take turns. On a CPU its own time counts, which other work on the machine hardly changes;
+on a GPU the clock's, after one run of each way. The median of the repeats is shown, with the
+largest difference between the two results.
 """
 
 import argparse
@@ -49,11 +51,24 @@ def plain(x: Tensor, net: XSRResNet) -> Tensor:
     return y.clamp(0, 1)
 
 
-def timed(way: Callable[[], Tensor]) -> tuple[float, Tensor]:
-    """Processor seconds, and the result."""
-    begun = time.process_time()
+def timed(way: Callable[[], Tensor], device: torch.device) -> tuple[float, Tensor]:
+    """Seconds of the processor, or of the clock for a GPU, and the result."""
+    if device.type == "cpu":
+        begun = time.process_time()
+        y = way()
+        return time.process_time() - begun, y
+    torch.cuda.synchronize(device)
+    begun = time.perf_counter()
     y = way()
-    return time.process_time() - begun, y
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - begun, y
+
+
+def name_of(device: torch.device) -> str:
+    """The processor or the GPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
 
 
 def main() -> None:
@@ -64,21 +79,26 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=10)
     parser.add_argument("--upsampling", choices=UPSAMPLING, default="resize")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     args = parser.parse_args()
     torch.manual_seed(0)
     net = XSRResNet(4, args.blocks, upsampling=args.upsampling).eval().requires_grad_(False)
-    x = torch.rand(1, 3, args.height, args.width)
+    net = net.to(args.device)
+    x = torch.rand(1, 3, args.height, args.width, device=args.device)
     ways = {"plain": lambda: plain(x, net), "ours": lambda: dsd.restore(x, "sr", network=net)}
+    if args.device.type != "cpu":
+        for way in ways.values():
+            way()
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(args.repeats):
         results = []
         for name, way in ways.items():
-            took, y = timed(way)
+            took, y = timed(way, args.device)
             seconds[name].append(took)
             results.append(y)
     base = median(seconds["plain"])
     print(f"{args.width} x {args.height}, {args.blocks} blocks, {args.upsampling}; ", end="")
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}")
+    print(f"{name_of(args.device)}, torch {torch.__version__}")
     print(f"{'way':8}{'seconds':>9}{'ratio':>8}")
     for name, taken in seconds.items():
         print(f"{name:8}{median(taken):9.2f}{median(taken) / base:8.2f}")

@@ -44,7 +44,8 @@ from data_scripts.shared.restored import (
 )
 from dsd_lib.files import data_folder, list_images
 from dsd_lib.restoration.crops import seeded
-from dsd_lib.restoration.degradations import MotionBlur, levin_kernels
+from dsd_lib.restoration.degradations import MotionBlur
+from dsd_lib.restoration.kernels import levin_kernels
 
 SYNTHETIC = 24
 KERNELS = 8

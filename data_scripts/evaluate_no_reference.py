@@ -5,16 +5,18 @@
 Data sets: live, livewild, pieapp, tid2013, kadid10k, csiq, each from ``$DSD_DATA/<name>/``. The
 result is ``book/results/no_reference_<name>.json``, which chapter 7 reads.
 
-Next to Q_DSD (Eq. 5) with the trained ψ stand the same with simpler predictors in place of ψ
+Next to Q_DSD (Eq. 5) with the trained ψ are the same with simpler predictors in place of ψ
 (``data_scripts.psi_predictors``), with the true ‖DSD‖ of the reference where there is one, ‖DSD‖
-alone, NIQE and BRISQUE. Finished images are kept under ``runs/``, so that a run that was broken
-off goes on where it stopped, and another ψ costs only its own pass; a change of the code that
-measures starts anew. ``--prepare`` stops before ψ.
+alone, and the measures of others in ``OTHERS``. Finished images are kept under ``runs/``, so that
+an interrupted run resumes where it stopped, and another ψ costs only its own pass; a change of the
+code that measures starts anew. ``--prepare`` stops before ψ. ``--add`` keeps the stored result and
+measures only those of ``OTHERS`` that it lacks.
 """
 
 import argparse
 import hashlib
 import inspect
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -31,11 +33,13 @@ from dsd_lib.descriptor import matrix_norms, self_dissimilarity
 from dsd_lib.files import data_folder
 from dsd_lib.gram import feature_grams
 from dsd_lib.no_reference import PSI_LAYERS
-from dsd_lib.quality import agreement, natural_scenes, rated_sets
+from dsd_lib.quality import agreement, deep_niqe, natural_scenes, rated_sets
 from dsd_lib.quality.agreement import pearson, spearman
+from dsd_lib.quality.measures import MEASURES
 from dsd_lib.quality.rated_sets import RatedImage, RatedSet
 
 ALPHAS = (2, 4)
+OTHERS = ("niqe", "brisque", "deep_niqe")  # keys of the registry
 KEPT_IMAGES = 1000  # a set with more keeps its statistics and not its images' values
 LAYERS_KEPT = 200  # a set with more keeps no values of single layers
 FEWEST = 3  # images or pairs, for a correlation
@@ -57,7 +61,7 @@ def raw_values(x: Tensor, net: dsd.Backbone) -> Values:
     """What can be measured of one image ``(1, 3, H, W)`` before there is a ψ.
 
     ``norms2``, ``norms4``: ‖DSD_α‖₁ at the four layers; ``known2``, ``known4``: what the simple
-    predictors know of the downscaled image; ``niqe``, ``brisque``.
+    predictors know of the downscaled image; the measures of others.
     """
     values = {}
     fine = feature_grams(x, net, PSI_LAYERS)
@@ -66,9 +70,12 @@ def raw_values(x: Tensor, net: dsd.Backbone) -> Values:
         coarse = feature_grams(small, net, PSI_LAYERS)
         values[f"norms{alpha}"] = matrix_norms(self_dissimilarity(fine, coarse))[0].tolist()
         values[f"known{alpha}"] = psi_predictors.statistics(small, net)[0].tolist()
-    values["niqe"] = natural_scenes.niqe(x).tolist()
-    values["brisque"] = natural_scenes.brisque(x).tolist()
-    return values
+    return values | other_values(x, OTHERS)
+
+
+def other_values(x: Tensor, keys: Iterable[str]) -> Values:
+    """Measures of others of one image ``(1, 3, H, W)``, by their keys in the registry."""
+    return {key: MEASURES[key](x).tolist() for key in keys}
 
 
 def psi_values(x: Tensor, alpha: int, psi: Predictor) -> Values:
@@ -153,9 +160,12 @@ def measures(
         psi = predicted[f"dsd{alpha}/psi"]
         found[f"signed_dsd{alpha}/psi"] = {p: float((norms[p] - psi[p]).sum()) for p in norms}
         found[f"norm_dsd{alpha}"] = {p: float(norms[p].sum()) for p in norms}
-    for name in ("niqe", "brisque"):
-        found[name] = {p: v[name][0] for p, v in values.items()}
-    return found
+    return found | others(values, OTHERS)
+
+
+def others(values: dict[Path, Values], keys: Iterable[str]) -> dict[str, dict[Path, float]]:
+    """The same of the measures of others."""
+    return {key: {p: v[key][0] for p, v in values.items()} for key in keys}
 
 
 def with_scores(
@@ -298,11 +308,16 @@ def what_moves(
 
 
 def image_values(
-    rated_set: RatedSet, values: dict[Path, Values], found: dict[str, dict[Path, float]]
+    rated_set: RatedSet,
+    values: dict[Path, Values],
+    found: dict[str, dict[Path, float]],
+    *,
+    layers: bool = True,
 ) -> dict:
     """What the chapter draws: ratings and values of the rated images, values of the clean ones.
 
-    Small sets also keep ‖DSD_α‖₁ and ψ's predictions at every layer, by alpha.
+    Small sets also keep ‖DSD_α‖₁ and ψ's predictions at every layer, by alpha, unless ``layers`` is
+    False.
     """
     rows = rated_rows(rated_set)
     if not rows or len(rows) > KEPT_IMAGES:
@@ -311,23 +326,26 @@ def image_values(
     columns = {
         "score": [r.score for r in rows],
         "std": [r.std for r in rows],
-        **_columns([r.image for r in rows], values, found),
+        **_columns([r.image for r in rows], values, found, layers),
     }
     if references:
         columns["reference"] = [r.reference.stem for r in rows]
         columns["distortion"] = [r.distortion for r in rows]
-        columns["clean"] = _columns(references, values, found)
+        columns["clean"] = _columns(references, values, found, layers)
     return columns
 
 
 def _columns(
-    images: list[Path], values: dict[Path, Values], found: dict[str, dict[Path, float]]
+    images: list[Path],
+    values: dict[Path, Values],
+    found: dict[str, dict[Path, float]],
+    layers: bool,
 ) -> dict:
     columns = {
         "name": [p.stem for p in images],
         "values": {k: results.rounded([v[p] for p in images], 5) for k, v in found.items()},
     }
-    if len(images) <= LAYERS_KEPT:
+    if layers and len(images) <= LAYERS_KEPT:
         for name in ("norms", "psi"):
             columns[name] = {
                 str(alpha): [results.rounded(values[p][f"{name}{alpha}"], 5) for p in images]
@@ -351,9 +369,15 @@ def psi_file(alpha: int) -> Path:
 
 def raw_fingerprint() -> str:
     """Names the code of :func:`raw_values`."""
-    modules = (dsd.backbones, dsd.gram, dsd.resize, natural_scenes)
+    modules = (dsd.backbones, dsd.gram, dsd.resize, natural_scenes, deep_niqe)
     functions = (raw_values, psi_predictors.statistics)
     return fingerprint(*(Path(m.__file__) for m in modules), *map(inspect.getsource, functions))
+
+
+def others_fingerprint(keys: Iterable[str]) -> str:
+    """Names the code of :func:`other_values`."""
+    modules = (dsd.backbones, dsd.resize, natural_scenes, deep_niqe)
+    return fingerprint(*keys, *(Path(m.__file__) for m in modules))
 
 
 def psi_fingerprint(alpha: int) -> str:
@@ -423,13 +447,81 @@ def evaluate(name: str, draws: int, prepare: bool) -> None:
     )
 
 
+def add(name: str, draws: int) -> None:
+    """Join the measures of others that a stored result lacks to those it holds."""
+    started = results.begin()
+    folder = data_folder(name)
+    rated_set = getattr(rated_sets, f"read_{name}")(folder)
+    images = all_images(rated_set)
+    kept = stored(name)
+    keys = [key for key in OTHERS if key not in kept["measures"]]
+    if not keys:
+        raise SystemExit(f"the stored result of {name} has all of {', '.join(OTHERS)}")
+    path = results.ROOT / "runs" / f"others_{name}_{others_fingerprint(keys)}.jsonl"
+    with torch.no_grad():
+        values = measure_images(
+            images, folder, Cache(path), lambda x: other_values(x, keys), device="cpu"
+        )
+    results.write_result(
+        f"no_reference_{name}",
+        added(kept, rated_set, others(values, keys), draws),
+        data=f"{DATA[name]}: {len(images)} images",
+        network="vgg16",
+        started=started,
+        seed=0,
+        device="cpu",
+    )
+
+
+def stored(name: str) -> dict:
+    """The stored result of a data set, with where it comes from under ``kept_from``."""
+    file = results.RESULTS / f"no_reference_{name}.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    earlier = content["results"].pop("kept_from", None)
+    kept_from = {"measures": list(content["results"]["measures"]), **content["provenance"]}
+    if earlier:
+        kept_from["kept_from"] = earlier
+    return content["results"] | {"kept_from": kept_from}
+
+
+def added(kept: dict, rated_set: RatedSet, found: dict[str, dict[Path, float]], draws: int) -> dict:
+    """A stored result with the measures in ``found`` too; all that it holds stays as it is.
+
+    Raises:
+        ValueError: the stored result is of other images, or keeps no values of images.
+    """
+    rows, images = rated_rows(rated_set), dict(kept["pictures"])
+    same = images and images["name"] == [r.image.stem for r in rows]
+    if not (same and images["score"] == [r.score for r in rows]):
+        raise ValueError("the stored result is of other images; measure all of them anew")
+    first = {
+        name: dict(zip((r.image for r in rows), images["values"][name], strict=True))
+        for name in FIRST
+    }
+    new = image_values(rated_set, {}, found, layers=False)
+    images["values"] = images["values"] | new["values"]
+    if "clean" in images:
+        clean = images["clean"]
+        images["clean"] = clean | {"values": clean["values"] | new["clean"]["values"]}
+    return kept | {
+        "draws": draws,
+        "measures": kept["measures"] | agreement_table(rated_set, found, draws)[1],
+        "srocc_differences": differences(rated_set, first | found, draws)
+        | kept["srocc_differences"],
+        "pictures": images,
+    }
+
+
 def main() -> None:
     """Measure one data set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=DATA)
     parser.add_argument("--draws", type=int, default=agreement.DRAWS, help="of the bootstrap")
     parser.add_argument("--prepare", action="store_true", help="only what needs no ψ")
+    parser.add_argument("--add", action="store_true", help="only what the stored result lacks")
     arguments = parser.parse_args()
+    if arguments.add:
+        return add(arguments.data, arguments.draws)
     evaluate(arguments.data, arguments.draws, arguments.prepare)
 
 

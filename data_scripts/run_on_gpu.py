@@ -48,7 +48,7 @@ class Step:
 def steps() -> list[Step]:
     """All steps, in order."""
     found = [Step("tests", ("pytest", "-m", "cuda", "tests"))]
-    for name in ("distance", "training_step"):
+    for name in ("distance", "large_picture", "restore", "training_step"):
         found.append(Step(f"benchmark_{name}", (f"benchmarks.{name}", "--device", "cuda")))
     compiled = ("benchmarks.training_step", "--device", "cuda", "--compile")
     found.append(Step("benchmark_training_step_compiled", compiled))

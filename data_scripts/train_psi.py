@@ -23,14 +23,17 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from accelerate import Accelerator
 from torch import Tensor
-from tqdm import tqdm
 
 import dsd_lib as dsd
 from data_scripts.shared import results
-from dsd_lib.files import data_folder, list_images, write_atomically
+from dsd_lib.extras import needs
+from dsd_lib.files import data_folder, list_images, read_safetensors, write_atomically
 from dsd_lib.no_reference import PSI_LAYERS, Psi, save_psi
+
+with needs("restoration"):
+    from accelerate import Accelerator
+    from tqdm import tqdm
 
 CROP = 320  # pixels, the side of a training crop
 PARTS = {160: 4, 224: 2, CROP: 1}  # side of a crop -> how many of them take the place of one
@@ -112,7 +115,7 @@ def load_pool(path: Path, files: list[Path], *settings: object) -> dict[str, Ten
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, safetensors.torch.save(make_pool(files, *settings)))
-    return safetensors.torch.load_file(path)
+    return read_safetensors(path, dtype=None)[0]
 
 
 def learning_rate(progress: float) -> float:
@@ -245,7 +248,7 @@ def main() -> None:
     results.write_result(
         f"psi_training_alpha{args.alpha}",
         {"layers": PSI_LAYERS, "scale": psi.scale.tolist(), **record},
-        data=f"BSDS500 train and test, {len(files)} pictures, crops of 160, 224 and 320 pixels",
+        data=f"BSDS500 train and test, {len(files)} images, crops of 160, 224 and 320 pixels",
         network="vgg16",
         started=time.time() - record["seconds"],
         seed=0,

@@ -33,7 +33,7 @@ _NORMALIZATION = {  # mean, std of the input in [0, 1]
 
 
 class Backbone(nn.Module):
-    """A frozen VGG whose layers have the field's names: ``conv1_1``, ``relu1_1``, …, ``pool5``.
+    """A frozen VGG with the usual layer names: ``conv1_1``, ``relu1_1``, …, ``pool5``.
 
     ``net(x, layers)`` runs only as deep as the deepest layer asked for and returns all of them from
     one pass. Weights need no gradient; gradients flow to the image.

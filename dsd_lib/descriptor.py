@@ -33,9 +33,9 @@ def dsd(
     Args:
         x: images ``(N, 3, H, W)`` in [0, 1].
         net: the feature network.
-        layers: names out of ``net.layers``.
+        layers: names from ``net.layers``.
         alpha: the factor between the two scales, above 1; the paper uses 2 and 4.
-        windows: windows a side; 1 is the paper's.
+        windows: windows per side; 1 is the paper's.
         tile: side in pixels of the tiles over which Gram matrices are summed. None takes the image
             whole up to 4 megapixels and tiles of 1024 above. Tiles bound the memory when no
             gradient is taken; the result is the same.

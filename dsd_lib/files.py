@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import safetensors
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -71,9 +72,9 @@ def _remove_abandoned(folder: Path, stem: str) -> None:
 
 
 def read_safetensors(
-    path: str | Path, sha256: str | None = None
+    path: str | Path, sha256: str | None = None, dtype: torch.dtype | None = torch.float32
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file, in float32, and its metadata.
+    """The tensors of a safetensors file, as ``dtype`` or, with None, as stored, and its metadata.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -95,11 +96,13 @@ def read_safetensors(
             raise ValueError(f"{path}: expected sha256 {sha256}, got {got}; the file is damaged")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path}: expected a safetensors file, got {error}") from error
     check_finite(tensors, path)
+    if dtype is not None:
+        tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
     return tensors, metadata
 
 

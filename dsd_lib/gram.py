@@ -91,7 +91,7 @@ def window_grams(f: Tensor, windows: int) -> Tensor:
 
     Args:
         f: feature map ``(N, C, H, W)``, its sides at least ``windows``.
-        windows: windows a side.
+        windows: windows per side.
 
     Returns:
         ``(N, windows², C, C)``; for ``windows=1`` ``(N, C, C)``, the matrix of :func:`gram_matrix`.

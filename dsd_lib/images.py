@@ -63,16 +63,16 @@ def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Read an image file (PNG, JPEG, WebP, TIFF, …) as a tensor ``(1, 3, H, W)`` in [0, 1].
 
     The orientation stored by a camera is applied. Gray and palette images become RGB, 16-bit gray
-    keeps its precision, and a transparent image is laid on white. Color profiles are not applied.
+    keeps its precision, and a transparent image is placed on white. Color profiles are not applied.
 
     Args:
         path: the file.
-        max_pixels: an image whose header promises more is refused before it is decoded. Above 178
-            megapixels Pillow refuses as well, until its ``Image.MAX_IMAGE_PIXELS`` is raised.
+        max_pixels: an image whose header declares more is rejected before it is decoded. Above 178
+            megapixels Pillow rejects it as well, unless you raise its ``Image.MAX_IMAGE_PIXELS``.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not an image file, is damaged, has 32 bits a channel, or more than
+        ValueError: it is not an image file, is damaged, has 32 bits per channel, or more than
             ``max_pixels``.
 
     >>> load_image("no-such-image.png")

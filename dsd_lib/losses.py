@@ -99,7 +99,7 @@ def multiscale_style_distance(
     """Style distance at both scales, ``‖G(x) - G(y)‖₁ + ‖G(x↓α) - G(y↓α)‖₁``, summed over layers.
 
     Arguments, errors and result are those of :func:`dsd_distance`. The authors' released code adds
-    up only the first term, because of where its loop stands; here both count, as the paper says.
+    up only the first term, because of where its loop is; here both count, as the paper says.
 
     Source: section 3.4, Fig. 5 middle; chapter 5 of the book.
 

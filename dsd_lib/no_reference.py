@@ -1,6 +1,6 @@
 """Quality without a reference (Eq. 5): ψ predicts how self-dissimilar the clean image would be.
 
-ψ sees only the downscaled image, from which noise, blur and compression have mostly gone, and
+ψ sees only the downscaled image, where noise, blur and compression have mostly vanished, and
 predicts ‖DSD_α‖₁ of the clean image at each layer. The distance between the image's own ‖DSD_α‖₁
 and that prediction is its score.
 """
@@ -212,7 +212,7 @@ class NoReferenceDSD(nn.Module):
     def norms(
         self, y: Tensor, *, tile: int | None = None, check_range: bool = True
     ) -> tuple[Tensor, Tensor]:
-        """What is measured, ``‖DSD_α(y)‖₁``, and what ψ expects; both ``(N, len(layers))``."""
+        """What is measured, ``‖DSD_α(y)‖₁``, and what ψ predicts; both ``(N, len(layers))``."""
         alpha, layers = self.psi.alpha, self.psi.layers
         measured = dsd_norm(y, self.net, layers, alpha, tile=tile, check_range=check_range)
         return measured, self.psi(imresize(y, scale=1 / alpha))
@@ -234,7 +234,7 @@ def _measure(alpha: float, device: torch.device) -> NoReferenceDSD:
 
 
 def naturalness(y: Tensor, alpha: float = 4, *, tile: int | None = None) -> Tensor:
-    """How far an image's self-dissimilarity is from what a natural image's would be (Eq. 5).
+    """How far an image's self-dissimilarity is from that of a natural image (Eq. 5).
 
     :class:`NoReferenceDSD` as a function; the networks are loaded once. ``y`` is float32,
     ``alpha`` 2 or 4, ``tile`` as in :func:`dsd_lib.dsd`.

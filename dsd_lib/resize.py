@@ -6,7 +6,7 @@ and by default no antialiasing, which makes it a different metric; chapter 3 sho
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -62,8 +62,11 @@ def imresize(x: Tensor, scale: float | None = None, size: tuple[int, int] | None
         _check_amount(x, new_height, new_width, 1)
         scales = (new_height / height, new_width / width)
     with torch.autocast(x.device.type, enabled=False):  # pixels are resized in their own precision
-        x = _resize_rows(x, new_height, scales[0])  # (N, C, H', W)
-        return _resize_rows(x.mT, new_width, scales[1]).mT  # (N, C, H', W')
+        strips = [  # (N, C, rows, W') each: the rows at both widths are never held whole
+            torch.cat(list(_resize_rows(strip.mT, new_width, scales[1])), dim=2).mT
+            for strip in _resize_rows(x, new_height, scales[0])
+        ]
+        return torch.cat(strips, dim=2)  # (N, C, H', W')
 
 
 def _check_amount(x: Tensor, height: float, width: float, stretch: float) -> None:
@@ -86,16 +89,14 @@ def output_side(side: int, scale: float) -> int:
     return max(1, math.ceil(round(side * scale, 9)))
 
 
-def _resize_rows(x: Tensor, new_side: int, scale: float) -> Tensor:
-    """``(N, C, H, W)`` -> ``(N, C, new_side, W)``: each output row is a sum of nearby rows."""
+def _resize_rows(x: Tensor, new_side: int, scale: float) -> Iterator[Tensor]:
+    """``(N, C, H, W)`` -> parts of ``(N, C, new_side, W)``: each row is a sum of nearby rows."""
     side = x.shape[2]
     rows = max(1, int(math.sqrt(BLOCK * min(scale, 1))))  # such a block's matrix has BLOCK entries
-    parts = []
     for start in range(0, new_side, rows):
         stop = min(start + rows, new_side)
         first, matrix = _bicubic_matrix(side, start, stop, scale, x.dtype, x.device)
-        parts.append(matrix @ x[:, :, first : first + matrix.shape[1]])  # (N, C, stop - start, W)
-    return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
+        yield matrix @ x[:, :, first : first + matrix.shape[1]]  # (N, C, stop - start, W)
 
 
 @lru_cache(maxsize=8)  # a training step uses four; each takes about 4 MB in float32 at most

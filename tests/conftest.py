@@ -70,7 +70,7 @@ def _with(value: float) -> Tensor:
     return x
 
 
-BAD_PICTURES = {  # what came: (the picture, the error, what its message must say)
+BAD_IMAGES = {  # what came: (the picture, the error, what its message must say)
     "array": (
         np.zeros((1, 3, 32, 32), np.float32),
         TypeError,
@@ -147,7 +147,7 @@ BAD_PICTURES = {  # what came: (the picture, the error, what its message must sa
 }
 
 
-@pytest.fixture(params=BAD_PICTURES.values(), ids=BAD_PICTURES.keys())
-def bad_picture(request: pytest.FixtureRequest) -> tuple[object, type[Exception], str]:
+@pytest.fixture(params=BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
+def bad_image(request: pytest.FixtureRequest) -> tuple[object, type[Exception], str]:
     """What every function that takes a picture must refuse: (picture, error, its message)."""
     return request.param

@@ -84,7 +84,7 @@ def test_batch_equals_loop(net, pair):
     torch.testing.assert_close(batch, loop, rtol=1e-4, atol=1e-5)
 
 
-def test_weights_are_frozen_and_pictures_get_a_gradient(net):
+def test_weights_are_frozen_and_images_get_a_gradient(net):
     assert not any(p.requires_grad for p in net.parameters()) and not net.training
     x = torch.rand(1, 3, 16, 16).requires_grad_()
     net(x, ["relu2_1"])["relu2_1"].sum().backward()
@@ -98,7 +98,7 @@ def test_it_follows_to_another_type():
     assert f.dtype == torch.float64
 
 
-def test_a_coarser_picture_is_taken_in_the_networks_type(net):
+def test_a_coarser_image_is_taken_in_the_networks_type(net):
     f = net(torch.rand(1, 3, 8, 8).half(), ["relu1_1"])["relu1_1"]
     assert f.dtype == torch.float32
 
@@ -136,7 +136,7 @@ def test_stride_and_reach_are_the_receptive_field(layer, stride, reach):
 
 
 @pytest.mark.parametrize("layer", ["relu1_2", "relu2_1", "relu3_1", "relu4_1", "relu5_1", "pool5"])
-def test_the_smallest_picture(net, layer):
+def test_the_smallest_image(net, layer):
     side = net.stride(layer)
     assert net(torch.rand(1, 3, side, side), [layer])[layer].shape[2:] == (1, 1)
     if side > 1:
@@ -151,13 +151,13 @@ def test_the_smallest_picture(net, layer):
 # Bad input
 
 
-def test_bad_pictures(net, bad_picture):
-    x, error, message = bad_picture
+def test_bad_images(net, bad_image):
+    x, error, message = bad_image
     with pytest.raises(error, match=f"x: .*{message}"):
         net(x, ["relu1_1"])
 
 
-def test_a_picture_of_another_type_or_device(net):
+def test_a_image_of_another_type_or_device(net):
     with pytest.raises(
         TypeError, match=r"x: expected torch.float32, the network's type, got torch.float64"
     ):

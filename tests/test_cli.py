@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -292,6 +293,20 @@ def test_a_reference_is_described_once(here, net, name):
     assert sum(passed) == scales * (1 + 3)
 
 
+def test_a_described_reference_is_not_held(here, net, monkeypatch):
+    loaded, load = [], scoring._load
+
+    def watched(picture, device):
+        assert all(earlier() is None for earlier in loaded), "two images at a time"
+        image = load(picture, device)
+        loaded.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr(scoring, "_load", watched)
+    scoring.compare("truth.png", ["noise.png", "blur.png"], ["dsd", "style"], net=net)
+    assert len(loaded) == 3
+
+
 def test_not_a_number_is_an_error_and_no_value(here, capsys, monkeypatch):
     measure = scoring.Measure("nan", "", "", lambda x, y: torch.tensor([torch.nan]))
     monkeypatch.setitem(scoring.FULL_REFERENCE, "nan", measure)
@@ -477,7 +492,10 @@ def test_pictures_without_a_reference_are_named_and_nothing_is_measured(here, ca
             ["compare", "truth.png", "noise.png", "--csv", "no/t.csv"],
             "there is no folder no to wri",
         ),
-        (["score", "noise.png", "--measures", "dsd"], "out of dsd2, dsd4, niqe, brisque; got dsd"),
+        (
+            ["score", "noise.png", "--measures", "dsd"],
+            "out of dsd2, dsd4, niqe, deep_niqe, brisque; got dsd",
+        ),
         (["score", "noise.png", "--layers", "relu1_2"], "unrecognized arguments: --layers"),
         (["score", "empty"], "no images below empty"),
     ],

@@ -81,7 +81,7 @@ def test_gradcheck(net):
     )
 
 
-def test_frozen_weights_and_a_gradient_for_the_picture(net):
+def test_frozen_weights_and_a_gradient_for_the_image(net):
     x = torch.rand(1, 3, 16, 16).requires_grad_()
     dsd.dsd_norm(x, net, LAYERS).sum().backward()
     assert x.grad.isfinite().all() and (x.grad != 0).float().mean() > 0.99
@@ -208,7 +208,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
         ((33, 210), ("conv5_3",), 64),
     ],
 )
-def test_tiles_give_the_whole_pictures_result(net, pictures, sides, layers, tile):
+def test_tiles_give_the_whole_images_result(net, pictures, sides, layers, tile):
     x = pictures["temple"][:, :, 30 : 30 + sides[0], 50 : 50 + sides[1]]
     whole, tiled = dsd.dsd(x, net, layers), dsd.dsd(x, net, layers, tile=tile)
     assert list(tiled) == list(layers)
@@ -222,13 +222,13 @@ def test_tiles_give_the_whole_pictures_result(net, pictures, sides, layers, tile
     st.integers(9, 60),
     st.sampled_from([("relu1_1",), ("relu2_1", "pool1"), ("relu1_2", "relu3_1")]),
 )
-def test_tiles_give_the_whole_pictures_result_at_any_size(net, sides, tile, layers):
+def test_tiles_give_the_whole_images_result_at_any_size(net, sides, tile, layers):
     x = torch.rand(1, 3, *sides)
     whole, tiled = dsd.dsd(x, net, layers), dsd.dsd(x, net, layers, tile=tile)
     assert all(close(tiled[layer], whole[layer]) for layer in layers)
 
 
-def test_tiles_have_the_whole_pictures_gradient(net):
+def test_tiles_have_the_whole_images_gradient(net):
     x = torch.rand(1, 3, 37, 29)
     gradients = []
     for tile in (None, 16):
@@ -238,7 +238,7 @@ def test_tiles_have_the_whole_pictures_gradient(net):
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4 * gradients[0].abs().max().item())
 
 
-def test_large_pictures_are_tiled_without_being_asked(net, monkeypatch):
+def test_large_images_are_tiled_without_being_asked(net, monkeypatch):
     x = torch.rand(1, 3, 40, 50)
     whole = dsd.dsd_norm(x, net, LAYERS)
     sizes = []
@@ -259,8 +259,8 @@ def test_large_pictures_are_tiled_without_being_asked(net, monkeypatch):
 
 
 @pytest.mark.parametrize("function", [dsd.dsd, dsd.dsd_norm])
-def test_bad_pictures(net, bad_picture, function):
-    x, error, message = bad_picture
+def test_bad_images(net, bad_image, function):
+    x, error, message = bad_image
     with pytest.raises(error, match=f"^x: .*{message}"):
         function(x, net, LAYERS)
 
@@ -288,14 +288,14 @@ def test_bad_tiles(net):
         dsd.dsd(torch.rand(1, 3, 16, 16), net, LAYERS, tile=0)
 
 
-def test_a_picture_of_another_type(net):
+def test_a_image_of_another_type(net):
     with pytest.raises(TypeError, match=r"expected torch\.float32, .* got torch\.float64"):
         dsd.dsd(torch.rand(1, 3, 16, 16).double(), net, LAYERS)
 
 
 @pytest.mark.parametrize("alpha", [1.2, 2, 2.5, 3, 4, 10 / 7])
 @pytest.mark.parametrize("layer", ["relu2_1", "relu3_1", "relu5_1"])
-def test_the_smallest_picture(net, layer, alpha):
+def test_the_smallest_image(net, layer, alpha):
     side, _ = net.min_side((layer,), alpha)
     assert -(-side // alpha) >= net.stride(layer)
     wide = torch.rand(1, 3, side, side + 3)

@@ -105,6 +105,8 @@ def test_tensors_and_metadata_come_back_and_a_damaged_file_is_named(tmp_path):
     safetensors.torch.save_file({"a": values}, path, metadata={"alpha": "4"})
     tensors, metadata = read_safetensors(path)
     assert metadata == {"alpha": "4"} and torch.equal(tensors["a"], values.float())
+    for dtype, expected in ((None, torch.float16), (torch.float64, torch.float64)):
+        assert read_safetensors(path, dtype=dtype)[0]["a"].dtype == expected
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"a\.safetensors: expected a safetensors file, got"):
         read_safetensors(path)

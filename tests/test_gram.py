@@ -177,19 +177,19 @@ def test_patch_gram_is_the_mean_over_all_patches_inside(n, height, width):
     np.testing.assert_allclose(patch_gram(torch.from_numpy(x), n)[0].numpy(), expected)
 
 
-def test_patches_of_one_pixel_give_the_gram_of_the_picture():
+def test_patches_of_one_pixel_give_the_gram_of_the_image():
     x = feature_map(2, 3, 8, 7)
     torch.testing.assert_close(patch_gram(x, 1), gram_matrix(x))
 
 
-def test_a_patch_as_large_as_the_picture_is_its_outer_product():
+def test_a_patch_as_large_as_the_image_is_its_outer_product():
     x = feature_map(1, 3, 4, 4)
     torch.testing.assert_close(
         patch_gram(x, np.int64(4))[0], torch.outer(x.flatten(), x.flatten()) / 48
     )
 
 
-def test_flipping_the_picture_flips_the_patches():
+def test_flipping_the_image_flips_the_patches():
     x = feature_map(1, 2, 9, 8)
     flipped = patch_gram(x.flip(3), 3).view(2, 3, 3, 2, 3, 3).flip(2, 5)
     torch.testing.assert_close(flipped.reshape(1, 18, 18), patch_gram(x, 3))

@@ -44,8 +44,8 @@ def stored(path: Path, what: str) -> object:
 # Checks
 
 
-def test_check_refuses_bad_pictures(bad_picture):
-    x, error, message = bad_picture
+def test_check_refuses_bad_images(bad_image):
+    x, error, message = bad_image
     with pytest.raises(error, match=f"^x: .*{message}"):
         check_images(x)
 
@@ -56,7 +56,7 @@ def test_check_names_the_argument_and_the_reason():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_check_accepts_pictures(dtype):
+def test_check_accepts_images(dtype):
     check_images(torch.rand(2, 3, 5, 4).to(dtype))
     check_images(torch.tensor([0.0, 0.5, 1.0]).to(dtype).view(1, 3, 1, 1))
 
@@ -268,7 +268,7 @@ def test_missing_files_and_folders(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n", bytes(1000)])
-def test_a_file_that_is_no_picture(tmp_path, data):
+def test_a_file_that_is_no_image(tmp_path, data):
     path = tmp_path / "x.png"
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"x\.png: (expected an image file|the image cannot)"):
@@ -299,7 +299,7 @@ def test_truncated_files_are_refused(tmp_path, files, name, kept):
 
 
 @given(data=st.data(), name=st.sampled_from(FORMATS))
-def test_damaged_files_give_a_picture_or_a_value_error(files, data, name):
+def test_damaged_files_give_a_image_or_a_value_error(files, data, name):
     broken = bytearray(files[name])
     for _ in range(data.draw(st.integers(1, 8))):
         broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
@@ -327,7 +327,7 @@ def _png_without_data(width: int, height: int) -> bytes:
     ],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_header_of_a_huge_picture_without_data(tmp_path, side, message):
+def test_a_header_of_a_huge_image_without_data(tmp_path, side, message):
     path = tmp_path / "x.png"
     path.write_bytes(_png_without_data(side, side))
     with pytest.raises(ValueError, match=message):

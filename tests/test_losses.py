@@ -59,7 +59,7 @@ def test_symmetric_but_for_the_contextual(net, pair, distance):
 
 
 @each_function
-def test_batch_equals_loop_and_one_picture_keeps_its_axis(net, pair, distance):
+def test_batch_equals_loop_and_one_image_keeps_its_axis(net, pair, distance):
     x, y = pair
     loop = [distance(x[i : i + 1], y[i : i + 1], net) for i in range(2)]
     assert loop[0].shape == (1,)
@@ -248,7 +248,7 @@ def test_modules_refuse_bad_options_at_once(net, distance, module):
 
 
 @each_function
-def test_only_the_picture_that_is_learned_costs_a_backward_pass(net, pair, distance):
+def test_only_the_image_that_is_learned_costs_a_backward_pass(net, pair, distance):
     """The target is described without gradient; x's gradient is that of the joint batch."""
     graphs = []
     hook = net.stages["conv1_1"].register_forward_hook(
@@ -338,7 +338,7 @@ def test_a_few_steps_bring_the_fingerprints_together(net, pair):
         ((40, 40), ("relu2_1",), 500),
     ],
 )
-def test_tiles_give_the_whole_pictures_distance(net, pictures, distance, sides, layers, tile):
+def test_tiles_give_the_whole_images_distance(net, pictures, distance, sides, layers, tile):
     x, y = (
         pictures[name][:, :, 60 : 60 + sides[0], 40 : 40 + sides[1]] for name in ("temple", "cat")
     )
@@ -349,7 +349,7 @@ def test_tiles_give_the_whole_pictures_distance(net, pictures, distance, sides, 
 
 
 @pytest.mark.parametrize("distance", TILED)
-def test_large_pictures_are_tiled_and_described_one_by_one(net, pair, monkeypatch, distance):
+def test_large_images_are_tiled_and_described_one_by_one(net, pair, monkeypatch, distance):
     whole = distance(*pair, net, ["relu2_1"])
     sizes = []
     hook = net.stages["conv1_1"].register_forward_hook(
@@ -399,8 +399,8 @@ def test_compiled_to_machine_code_it_gives_the_same(net):
 
 
 @each_function
-def test_bad_pictures(net, bad_picture, distance):
-    bad, error, message = bad_picture
+def test_bad_images(net, bad_image, distance):
+    bad, error, message = bad_image
     good = torch.full((1, 3, 32, 32), 0.5)
     with pytest.raises(error, match=f"^x: .*{message}"):
         distance(bad, good, net)

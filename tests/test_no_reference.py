@@ -143,13 +143,13 @@ def test_the_measure_is_equation_5(net, pair):
     torch.testing.assert_close(measure(y), expected)
 
 
-def test_a_picture_as_expected_scores_zero(net, pair):
+def test_a_image_as_expected_scores_zero(net, pair):
     y = pair[0][:1]
     norms = dsd.dsd_norm(y, net, Known.layers, alpha=2)[0]
     assert dsd.NoReferenceDSD(net=net, psi=Known(*norms.tolist()))(y).item() < 1e-7
 
 
-def test_psi_sees_only_the_downscaled_picture(net, pair):
+def test_psi_sees_only_the_downscaled_image(net, pair):
     """Two pictures that differ only in what the downscaling removes get one prediction."""
     y, _ = pair
     small = dsd.imresize(y, scale=1 / 4)
@@ -157,7 +157,7 @@ def test_psi_sees_only_the_downscaled_picture(net, pair):
     torch.testing.assert_close(measure.norms(y)[1], measure.psi(small))
 
 
-def test_function_and_module_agree_and_a_batch_is_its_pictures(pictures):
+def test_function_and_module_agree_and_a_batch_is_its_images(pictures):
     x = torch.cat([pictures["cat"], pictures["rocket"]])
     together = dsd.naturalness(x)
     assert together.shape == (2,) and (together > 0).all()
@@ -172,7 +172,7 @@ def test_tiles_change_nothing(net, pictures):
     torch.testing.assert_close(whole, tiled, rtol=1e-4, atol=1e-6)
 
 
-def test_odd_sides_gray_and_smallest_pictures():
+def test_odd_sides_gray_and_smallest_images():
     x = torch.rand(1, 1, 61, 83).expand(1, 3, 61, 83)
     assert dsd.naturalness(x).isfinite().all()
     with pytest.raises(ValueError, match=r"expected sides of at least 13 pixels, .* at alpha=4"):
@@ -180,13 +180,13 @@ def test_odd_sides_gray_and_smallest_pictures():
     assert dsd.naturalness(torch.rand(1, 3, 13, 13)).isfinite().all()
 
 
-def test_bad_pictures(bad_picture):
-    x, error, match = bad_picture
+def test_bad_images(bad_image):
+    x, error, match = bad_image
     with pytest.raises(error, match=match):
         dsd.naturalness(x)
 
 
-def test_the_gradient_reaches_the_picture(net, pair):
+def test_the_gradient_reaches_the_image(net, pair):
     y = pair[0].clone().requires_grad_()
     dsd.NoReferenceDSD(net=net)(y).sum().backward()
     assert y.grad.isfinite().all() and y.grad.abs().sum() > 0

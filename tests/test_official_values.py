@@ -95,7 +95,7 @@ def test_every_entry_is_tested_here_or_belongs_elsewhere():
 
 
 @pytest.mark.parametrize("picture", PICTURES)
-def test_picture(pictures, picture):
+def test_image(pictures, picture):
     x = pictures[picture]
     assert list(x.shape) == GOLDEN[picture]["shape"]
     assert x.mean().item() == pytest.approx(GOLDEN[picture]["mean"], rel=1e-6)

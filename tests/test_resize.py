@@ -117,7 +117,7 @@ def test_inside_it_is_the_cubic_of_pillow(size):
     np.testing.assert_allclose(ours[inside], np.asarray(theirs)[inside], atol=1e-5)
 
 
-def test_it_removes_what_the_small_picture_cannot_hold_and_interpolate_does_not():
+def test_it_removes_what_the_small_image_cannot_hold_and_interpolate_does_not():
     stripes = (torch.arange(64) % 2).float().expand(1, 1, 64, 64)
     ours = imresize(stripes, scale=1 / 3)
     plain = F.interpolate(stripes, scale_factor=1 / 3, mode="bicubic")

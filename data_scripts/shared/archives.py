@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from tqdm import tqdm
+from dsd_lib.extras import needs
+
+with needs("data"):
+    from tqdm import tqdm
 
 CHUNK = 1 << 16  # bytes read at a time
 MAX_OVERHEAD = 1 << 23  # bytes that one tar header, or the padding after the last file, may have

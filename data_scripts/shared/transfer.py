@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pooch
-import requests
-import urllib3
-from tqdm import tqdm
-
 from data_scripts.shared.archives import CHUNK, DownloadError
+from dsd_lib.extras import needs
+
+with needs("data"):
+    import pooch
+    import requests
+    import urllib3
+    from tqdm import tqdm
 
 MIN_SPEED = 1000  # bytes a second, over as long as a time-out
 

@@ -104,7 +104,7 @@ def dot_plot(
         The chart, which Jupyter shows as HTML.
 
     Raises:
-        ValueError: no estimates, an estimate that is no number or interval, or an empty ``alt``.
+        ValueError: no estimates, an estimate that is not a number or interval, or an empty ``alt``.
 
     Source: the intervals of chapters 5, 7 and 8.
 
@@ -136,6 +136,8 @@ def dot_plot(
             ax.set(title=title, xscale="log" if log else "linear")
             if xlim:
                 ax.set_xlim(xlim)
+            if len(panels) > 2 and not (log or narrow):
+                ax.locator_params(axis="x", nbins=3)  # so that their labels do not touch
             if not narrow or index == len(panels) - 1:
                 ax.set_xlabel(xlabel, wrap=True)
         if len(series) > 1:

@@ -145,7 +145,7 @@ class Classifier(nn.Module):
         """Logits ``(N, 1000)`` of pictures ``x``, ``(N, 3, H, W)`` in [0, 1].
 
         Raises:
-            TypeError, ValueError: ``x`` is no such batch, or smaller than ``min_side``.
+            TypeError, ValueError: ``x`` is not such a batch, or smaller than ``min_side``.
         """
         return self.network(self._normalize(x))
 

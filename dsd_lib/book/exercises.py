@@ -97,7 +97,7 @@ def check(
     Exercise 0.1: not answered yet
     False
     >>> check("0.1", torch.tensor([3.0, 1.0]), [3.14, 1.0])
-    Exercise 0.1: not yet; the largest difference is 0.14 (4.5 %), at entry 0
+    Exercise 0.1: not yet; the largest difference is 0.14 (4.5%), at entry 0
     False
     >>> check("0.1", 3.14159, 3.14)
     Exercise 0.1: correct
@@ -197,7 +197,7 @@ def _common_factor(answer: np.ndarray, expected: np.ndarray) -> float | None:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:.0f} %"
+    return f"{100 * share:.2g}%" if share < 1 else f"{100 * share:.0f}%"
 
 
 def _numbers(value: object) -> np.ndarray:

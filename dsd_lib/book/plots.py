@@ -146,7 +146,7 @@ def load_result(path: str | Path) -> dict:
 
     Raises:
         FileNotFoundError: there is no such result.
-        ValueError: the file is no such result.
+        ValueError: the file is not such a result.
     """
     path = Path(path)
     if not path.is_file():

@@ -169,7 +169,7 @@ def _format(cell: Cell, form: str) -> tuple[str, str]:
 
 def _number(value: float, form: str) -> str:
     text = format(int(value) if form.endswith("d") else float(value), form)
-    return text.replace("-", "−").replace("%", " %")
+    return text.replace("-", "−")
 
 
 def _html(row: list[_Shown]) -> list[dict[str, object]]:

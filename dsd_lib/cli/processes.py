@@ -5,11 +5,14 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import gather_object
-from tqdm import tqdm
 
+from dsd_lib.extras import needs
 from dsd_lib.quality.scoring import choose_device
+
+with needs("quality"):
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+    from tqdm import tqdm
 
 T = TypeVar("T")
 

@@ -1,11 +1,11 @@
 """How well a measure agrees with people: preferences, correlations, and intervals for them.
 
 A data set gives mean ratings (of every image) or preferences (of pairs of versions of one
-reference). A measure gives one number an image. All correlations here are oriented: +1 is a
+reference). A measure gives one number per image. All correlations here are oriented: +1 is a
 measure that orders images exactly as people do, whichever way it and the ratings point.
 
 Intervals come from a bootstrap **over references**: images made from one reference resemble each
-other, so that they are no independent witnesses, but the references are. A draw takes as many
+other, so they are not independent witnesses, but the references are. A draw takes as many
 references as there are, with replacement, each with all its images.
 """
 
@@ -92,7 +92,7 @@ def preference(
 def rated_pairs(rated_set: RatedSet) -> tuple[RatedPair, ...]:
     """The rated pairs of a set: those that people compared, or all pairs of one reference.
 
-    Pairs follow the order of ``rated_set.images``: a stands before b.
+    Pairs follow the order of ``rated_set.images``: a comes before b.
 
     Raises:
         ValueError: a rated image has no reference, no score or no spread of its score.
@@ -334,7 +334,7 @@ def agreement_with_scores(
     """PLCC, SROCC and KROCC of a measure with mean ratings, with intervals over references.
 
     Args:
-        values: the measure, one number an image.
+        values: the measure, one number per image.
         scores: the mean ratings.
         references: what each image was made from; anything that can be compared.
         same_direction: True when both rise with quality or both fall with it.

@@ -89,7 +89,7 @@ def identical(measure: Measure) -> float | str | None:
 
 
 def symmetric(measure: Measure) -> float | None:
-    """How much the value changes when image and reference change places; None without one."""
+    """How much the value changes when image and reference trade places; None without one."""
     if not measure.needs_reference:
         return None
     x, y = damage(measure, 0.1), photo(measure)
@@ -153,10 +153,10 @@ def gradient(measure: Measure) -> dict[str, str]:
 
 
 def smallest(measure: Measure) -> list[int]:
-    """The sides of the smallest image, after trying it, and the refusal of a smaller one.
+    """The sides of the smallest image, after trying it, and the rejection of a smaller one.
 
     Raises:
-        AssertionError: an image that is a pixel smaller is not refused.
+        AssertionError: an image that is a pixel smaller is not rejected.
     """
     height, width = measure.min_size
     generator = torch.Generator().manual_seed(0)
@@ -241,6 +241,11 @@ AGREES_WITH = {
     "dsd2": _NATURALNESS,
     "dsd4": _NATURALNESS,
     "niqe": ("BasicSR 1.4.2", "1e-3", f"{_SCENES}test_niqe_of_another_implementation"),
+    "deep_niqe": (
+        "a case by hand",
+        "1e-6, relative",
+        "tests/quality/test_deep_niqe.py::test_the_distance_by_hand",
+    ),
     "brisque": (
         "the authors' features scored by LIBSVM 3.37",
         "0.1",

@@ -1,7 +1,7 @@
 """Grid artifacts of networks that enlarge: error with the period of the enlargement (Fig. 10).
 
 A network that makes ``factor × factor`` pixels of each pixel it is given computes each of them with
-weights of its own. Where these disagree, a pattern of that period lies over the image. Its energy
+its own weights. Where these disagree, a pattern of that period covers the image. Its energy
 sits at the multiples of ``1/factor`` cycles per pixel, and close to them where the image's
 content makes the pattern stronger, weaker or turns its sign.
 """

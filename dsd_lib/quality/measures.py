@@ -1,4 +1,4 @@
-"""The one registry of measures: what each is called, what it promises, and the function that is it.
+"""The one registry of measures: what each is called, what it promises, and its function.
 
 The command line, the evaluation scripts, the tables of restored images, the chapters and the
 contract page read ``MEASURES``. To add a measure, add an entry; ``tests/quality`` then checks
@@ -20,7 +20,7 @@ from dsd_lib.backbones import Backbone, load_backbone
 from dsd_lib.checks import check_images, check_pair
 from dsd_lib.descriptor import check_descriptor
 from dsd_lib.no_reference import PSI_LAYERS, naturalness
-from dsd_lib.quality import baselines, grid, natural_scenes, rivals
+from dsd_lib.quality import baselines, deep_niqe, grid, natural_scenes, rivals
 
 OPTIONS = ("net", "layers", "alpha", "windows")  # what can be chosen, where a measure takes it
 INF = math.inf
@@ -80,9 +80,12 @@ def _distance_to(
 
     with torch.no_grad():
         described = describe(reference)
+    # Its shape, type and device in the memory of one number: the reference need not be held.
+    like = reference.new_zeros(()).expand(reference.shape)
 
     def distance_of(x: Tensor) -> Tensor:
-        check_pair(x, reference, min_side=min_side, why=why)
+        check_images(x, min_side=min_side, why=why)
+        check_pair(x, like, check_range=False)
         return distance.between(describe(x), described)
 
     return distance_of
@@ -102,7 +105,7 @@ class Measure:
         needs_reference: whether it compares an image with a reference.
         min_size: shortest and longest side, in pixels, of the smallest image it takes.
         identical: its value for two identical images; None without a reference.
-        symmetric: whether image and reference may change places; None without a reference.
+        symmetric: whether image and reference may trade places; None without a reference.
         differentiable: whether a gradient flows back to the image.
         smooth_at_best: whether that gradient is finite for identical images too.
         weights: the parameters it needs and where they come from; "" for none.
@@ -332,7 +335,6 @@ MEASURES: dict[str, Measure] = {
             baselines.psnr,
             identical=INF,
             smooth_at_best=False,
-            bytes_per_pixel=24,
         ),
         _similarity(
             "psnr_y",
@@ -341,7 +343,6 @@ MEASURES: dict[str, Measure] = {
             baselines.psnr_y,
             identical=INF,
             smooth_at_best=False,
-            bytes_per_pixel=20,
         ),
         _similarity(
             "ssim",
@@ -409,7 +410,15 @@ MEASURES: dict[str, Measure] = {
             min_size=(96, 192),
             differentiable=False,
             weights=_NATURAL_SCENES,
-            bytes_per_pixel=95,
+        ),
+        _blind(
+            "deep_niqe",
+            "deep NIQE, in the manner of MDFS",
+            "after Ni et al. 2024",
+            deep_niqe.deep_niqe,
+            min_size=(96, 192),
+            weights="VGG-16 and a Gaussian of clean photos' features, in the package",
+            fixed={"layers": list(deep_niqe.LAYERS)},
         ),
         _blind(
             "brisque",

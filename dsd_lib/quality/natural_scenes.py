@@ -12,16 +12,18 @@ The parameters are the authors'; ``weights/README.md`` says where they come from
 from functools import lru_cache
 from importlib import resources
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dsd_lib.checks import check_images
+from dsd_lib.files import read_safetensors
 from dsd_lib.quality.luma import gray, luma
 from dsd_lib.resize import imresize
 
 BLOCK = 96  # pixels, NIQE's blocks
+STRIP = 4  # rows of blocks that are measured together: memory is that of one such strip
+HALO = 16  # pixels around a strip on which its values depend, at both scales
 BRISQUE_MIN_SIDE = 32  # the half scale then has 256 values to fit distributions to
 NEIGHBORS = ((0, 1), (1, 0), (1, 1), (-1, 1))  # right, below, and the two diagonals
 
@@ -69,16 +71,14 @@ def niqe(x: Tensor, *, check_range: bool = True) -> Tensor:
             f"x: expected at least two whole blocks of {BLOCK}×{BLOCK} pixels (96×192), got "
             f"{tuple(x.shape)}"
         )
-    whole = x[..., : rows * BLOCK, : columns * BLOCK].detach().cpu().double()
-    y = _eight_bits(luma(whole))
-    return torch.stack([_niqe(image) for image in y.split(1)]).to(x)
+    whole = x[..., : rows * BLOCK, : columns * BLOCK].detach()
+    return torch.stack([_niqe(image) for image in whole.split(1)]).to(x)
 
 
-def _niqe(y: Tensor) -> Tensor:
-    """NIQE of one image's brightness ``(1, 1, H, W)`` in [0, 255], sides multiples of 96."""
-    fine = _blocks(mscn(y, border="replicate"), BLOCK)
-    coarse = _blocks(mscn(imresize(y, scale=0.5), border="replicate"), BLOCK // 2)
-    features = torch.cat([_niqe_features(fine), _niqe_features(coarse)], dim=1)  # (blocks, 36)
+def _niqe(x: Tensor) -> Tensor:
+    """NIQE of one image ``(1, 3, H, W)``, sides multiples of 96."""
+    tops = range(0, x.shape[2], STRIP * BLOCK)
+    features = torch.cat([_strip_features(x, top) for top in tops])  # (blocks, 36)
     complete = features[features.isfinite().all(dim=1)]
     if len(complete) < 2:
         raise ValueError(
@@ -89,6 +89,19 @@ def _niqe(y: Tensor) -> Tensor:
     difference = clean["niqe.mean"] - complete.mean(dim=0)
     covariance = (clean["niqe.covariance"] + complete.T.cov()) / 2
     return (difference @ torch.linalg.pinv(covariance) @ difference).sqrt()
+
+
+def _strip_features(x: Tensor, top: int) -> Tensor:
+    """The features ``(blocks, 36)`` of the strip of ``(1, 3, H, W)`` that begins at row ``top``."""
+    height = min(STRIP * BLOCK, x.shape[2] - top)
+    above = min(HALO, top)
+    piece = x[:, :, top - above : top + height + HALO].cpu().double()
+    y = _eight_bits(luma(piece))  # (1, 1, above + height + HALO, W)
+    fine = mscn(y, border="replicate")[:, :, above : above + height]
+    coarse = mscn(imresize(y, scale=0.5), border="replicate")
+    coarse = coarse[:, :, above // 2 : (above + height) // 2]
+    scales = (_blocks(fine, BLOCK), _blocks(coarse, BLOCK // 2))
+    return torch.cat([_niqe_features(blocks) for blocks in scales], dim=1)
 
 
 def _niqe_features(m: Tensor) -> Tensor:
@@ -106,7 +119,7 @@ def brisque(x: Tensor, *, check_range: bool = True) -> Tensor:
     """BRISQUE, the blind/referenceless image spatial quality evaluator.
 
     36 features of the whole image, through a support vector regression that was fitted to the
-    ratings (DMOS) of LIVE's distorted images: on LIVE it is no fair competitor. Details follow
+    ratings (DMOS) of LIVE's distorted images: on LIVE it is not a fair competitor. Details follow
     the C++ code to which the regression belongs: brightness of 8 bits, a half scale without
     antialiasing, products with what lies outside the image are 0. Scores are not cut at 0 or 100.
     No gradient flows back to ``x``.
@@ -167,7 +180,7 @@ def mscn(y: Tensor, *, border: str) -> Tensor:
 
     Args:
         y: brightness ``(N, 1, H, W)`` in [0, 255].
-        border: how the image goes on beyond its border, as ``F.pad`` names it.
+        border: how the image continues beyond its border, as ``F.pad`` names it.
 
     Returns:
         ``(N, 1, H, W)``; μ and σ are mean and deviation under a 7×7 Gaussian of deviation 7/6.
@@ -191,7 +204,7 @@ def mscn(y: Tensor, *, border: str) -> Tensor:
 def neighbor_products(m: Tensor, *, border: str) -> list[Tensor]:
     """Each value times its neighbor to the right, below and on the diagonals, ``(N, 1, H, W)`` all.
 
-    ``border`` is what lies beyond: ``"circular"`` goes on at the other side, ``"constant"`` is 0.
+    ``border`` is what lies beyond: ``"circular"`` wraps around, ``"constant"`` is 0.
     """
     height, width = m.shape[2:]
     padded = F.pad(m, (1, 1, 1, 1), mode=border)
@@ -250,5 +263,6 @@ def _blocks(m: Tensor, side: int) -> Tensor:
 def _parameters() -> dict[str, Tensor]:
     """The authors' numbers, float64: clean photos' statistics, and BRISQUE's regression."""
     file = resources.files("dsd_lib") / "weights" / "natural_scenes.safetensors"
-    tensors = safetensors.torch.load(file.read_bytes())
-    return {name: tensors[name].double() for name in sorted(tensors)}
+    with resources.as_file(file) as path:
+        tensors, _ = read_safetensors(path, dtype=torch.float64)
+    return dict(sorted(tensors.items()))

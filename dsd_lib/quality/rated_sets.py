@@ -1,9 +1,9 @@
 """Data sets of rated images: the files, and what people said about them.
 
 The readers take a data set's folder as its authors lay it out and return one table
-shape, :class:`RatedSet`. They are strict. A table that lacks a column, a row that comes twice, a
-score that is no number, an image that is missing or is none: each is an error that names the file
-and the row, and no row is left out.
+shape, :class:`RatedSet`. They are strict. A missing column, a duplicate row, a score that
+is not a number, an image that is missing or cannot be read: each is an error that names the file
+and the row, and no row is skipped.
 """
 
 import csv
@@ -238,7 +238,7 @@ def read_live(folder: str | Path) -> RatedSet:
 
     Raises:
         FileNotFoundError: the table or an image is missing.
-        ValueError: the table is not as described or a file is no image; names file and row.
+        ValueError: the table is not as described or a file is not an image; names file and row.
 
     Source: H. R. Sheikh, M. F. Sabir, A. C. Bovik, A statistical evaluation of recent full
     reference image quality assessment algorithms, 2006.
@@ -273,7 +273,7 @@ def read_livewild(folder: str | Path) -> RatedSet:
 
     Raises:
         FileNotFoundError: the table or an image is missing.
-        ValueError: the table is not as described or a file is no image; names file and row.
+        ValueError: the table is not as described or a file is not an image; names file and row.
 
     Source: D. Ghadiyaram, A. C. Bovik, Massive online crowdsourced study of subjective and
     objective picture quality, 2016.
@@ -314,7 +314,7 @@ def read_pieapp(folder: str | Path) -> RatedSet:
     Raises:
         FileNotFoundError: a table or an image is missing.
         ValueError: a table is not as described, a preference is outside [0, 1], a pair comes
-            twice, or a file is no image; names file and row.
+            twice, or a file is not an image; names file and row.
 
     Source: E. Prashnani, H. Cai, Y. Mostofi, P. Sen, PieAPP, 2018; the layout is described in
     ``dataset/dataset_README.md`` of github.com/prashnani/PerceptualImageError.
@@ -478,7 +478,7 @@ def read_kadid10k(folder: str | Path) -> RatedSet:
 
     Raises:
         FileNotFoundError: the table or an image is missing.
-        ValueError: the table is not as described or a file is no image; names file and row.
+        ValueError: the table is not as described or a file is not an image; names file and row.
 
     Source: H. Lin, V. Hosu, D. Saupe, KADID-10k: A large-scale artificially distorted IQA
     database, 2019.
@@ -530,7 +530,7 @@ def read_csiq(folder: str | Path) -> RatedSet:
 
     Raises:
         FileNotFoundError: the table or an image is missing.
-        ValueError: the table is not as described or a file is no image; names file and row.
+        ValueError: the table is not as described or a file is not an image; names file and row.
 
     Source: E. C. Larson, D. M. Chandler, Most apparent distortion: full-reference image quality
     assessment and the role of strategy, 2010.

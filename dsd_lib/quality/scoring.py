@@ -7,7 +7,8 @@ The measures are those of :mod:`dsd_lib.quality.measures`.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from dsd_lib.quality.measures import FULL_REFERENCE, NO_REFERENCE, Measure, Prep
 
 Source = str | Path | Tensor  # a picture file, a folder of them, or pictures (N, 3, H, W)
 Row = dict[str, Any]
+# What a measure may raise; RuntimeError is what PyTorch raises when memory runs out.
+PROBLEMS = (ValueError, TypeError, RuntimeError, MemoryError)
 OnError = Callable[[OSError], object]  # called with what kept a subfolder from being read
 
 
@@ -184,7 +187,8 @@ def pair_up(
         references = _find_partners(Path(reference), jobs)
         names = [str(path) for path in references]
     else:
-        references = [load_image(reference)] * len(jobs)
+        load_image(reference)  # what is wrong with it is said before anything is measured
+        references = [Path(reference)] * len(jobs)
         names = [str(reference)] * len(jobs)
     return [
         replace(job, reference=partner, reference_name=name)
@@ -293,26 +297,47 @@ def prepare(
     return [m.prepare(**{k: v for k, v in given.items() if k in m.options}) for m in chosen]
 
 
-@dataclass
 class _Reference:
-    """A reference that is held, because the next image often has the same one."""
+    """A reference, described once for each measure, because the next image often has the same.
 
-    source: Path | Tensor | None = None
-    image: Tensor = field(default_factory=lambda: torch.empty(0))
-    functions: dict[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    The image itself is held only by the measures that cannot describe it: two large images at a
+    time would take twice the memory.
+    """
 
-    def function(self, m: Prepared) -> Callable[[Tensor], Tensor]:
-        """The measure of images against it."""
-        if m.name not in self.functions:
-            self.functions[m.name] = m.against(self.image)
-        return self.functions[m.name]
+    def __init__(
+        self, source: Path | Tensor, measures: Sequence[Prepared], device: torch.device
+    ) -> None:
+        self.source = source
+        image = _load(source, device)
+        self.size = image.shape[2:]
+        self.functions = {m.name: self._describe(m, image) for m in measures}
+
+    def _describe(self, m: Prepared, image: Tensor) -> Callable[[Tensor], Tensor]:
+        try:
+            _check_memory(m, image)
+            return m.against(image)
+        except PROBLEMS as error:
+            return partial(_raise, error)  # each image's problem, as if it were compared now
+
+    def check_size(self, job: Job, image: Tensor) -> None:
+        """Raise a ValueError unless the job's image has the reference's size."""
+        (h, w), (reference_h, reference_w) = image.shape[2:], self.size
+        if (h, w) != (reference_h, reference_w):
+            raise ValueError(
+                f"{job.name}: expected {reference_w} x {reference_h} pixels (width x height), "
+                f"those of its reference {job.reference_name}, got {w} x {h}"
+            )
+
+
+def _raise(error: Exception, _: Tensor) -> Tensor:
+    raise error
 
 
 def measure(
     jobs: Iterable[Job], measures: Sequence[Prepared], device: torch.device
 ) -> Iterator[tuple[Row, list[Exception]]]:
     """One row after the other, each with what went wrong in it; such a measure's value is None."""
-    reference = _Reference()
+    reference: _Reference | None = None
     for job in jobs:
         row: Row = {"picture": job.name}
         if job.reference is not None:
@@ -320,11 +345,14 @@ def measure(
         row |= {m.name: None for m in measures}
         problems: list[Exception] = []
         try:
+            if job.reference is not None and (
+                reference is None or reference.source is not job.reference
+            ):
+                reference = None  # the one before goes before the next one comes
+                reference = _Reference(job.reference, measures, device)
             image = _load(job.picture, device)
-            if job.reference is not None:
-                if reference.source is not job.reference:
-                    reference = _Reference(job.reference, _load(job.reference, device))
-                _check_sizes(job, image, reference.image)
+            if reference is not None:
+                reference.check_size(job, image)
         except (OSError, ValueError, TypeError) as error:
             problems.append(error)
         else:
@@ -332,16 +360,16 @@ def measure(
                 try:
                     _check_memory(m, image)
                     with torch.no_grad():
-                        function = m.function if job.reference is None else reference.function(m)
+                        function = m.function if reference is None else reference.functions[m.name]
                         value = function(image).item()
                     if math.isnan(value):
                         raise ValueError("it is not defined for this picture")
                     row[m.name] = value
-                # RuntimeError is what PyTorch raises when memory runs out.
-                except (ValueError, TypeError, RuntimeError, MemoryError) as error:
+                except PROBLEMS as error:
                     problem = ValueError(f"{job.name}: {m.name}: {error}")
                     problem.__cause__ = error
                     problems.append(problem)
+            del image  # before the next one is read
         yield row, problems
 
 
@@ -369,15 +397,6 @@ def free_memory(device: torch.device) -> float:
 
 def _load(picture: Path | Tensor, device: torch.device) -> Tensor:
     return (picture if isinstance(picture, Tensor) else load_image(picture)).to(device)
-
-
-def _check_sizes(job: Job, x: Tensor, y: Tensor) -> None:
-    (h, w), (reference_h, reference_w) = x.shape[2:], y.shape[2:]
-    if (h, w) != (reference_h, reference_w):
-        raise ValueError(
-            f"{job.name}: expected {reference_w} x {reference_h} pixels (width x height), those of "
-            f"its reference {job.reference_name}, got {w} x {h}"
-        )
 
 
 def _all_or_nothing(results: Iterable[tuple[Row, list[Exception]]]) -> list[Row]:

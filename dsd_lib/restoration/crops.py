@@ -31,7 +31,7 @@ def seeded(*numbers: int) -> torch.Generator:
 
 
 class DegradedCrops:
-    """Crops of clean images with what the network is given of them, degraded on the fly.
+    """Crops of clean images and the network's inputs for them, degraded on the fly.
 
     A crop is cut with a margin, degraded, and the margin cut off, so that no border of the crop is
     felt: what the network is given is what degrading the whole image would give there.

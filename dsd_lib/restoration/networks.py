@@ -182,7 +182,7 @@ class XSRResNet(nn.Module):
         Values are not checked, and the result is not clamped: its overshoot teaches the network.
 
         Raises:
-            TypeError, ValueError: ``x`` is no batch of RGB pictures.
+            TypeError, ValueError: ``x`` is not a batch of RGB images.
         """
         check_images(x, check_range=False)
         x = x.contiguous(memory_format=torch.channels_last)

@@ -37,7 +37,7 @@ TASKS = {"sr": 4, "deblur": 1}  # task -> the scale of its networks
 TILE = 512  # pixels; the side of a tile unless told otherwise
 # The dial's position unless told otherwise, from 0, the L1 network, to 1, the DSD network: chosen
 # on photos held out of the training, by data_scripts/choose_naturalness.py.
-NATURALNESS = {"sr": 1.0, "deblur": 1.0}
+NATURALNESS = {"sr": 1.0, "deblur": 0.9}
 # The two ends of the dial: a network trained with L1 and the one that grew from it with DSD.
 DIAL = {
     "sr": ("l1_10blocks_resize", "dsd_10blocks_resize_windows4"),
@@ -59,7 +59,7 @@ def load_restorer(task: str, loss: str = "dsd") -> XSRResNet:
             does its start ``"l1_10blocks_resize"``. :func:`dsd_lib.restore` takes these two.
 
     Raises:
-        ValueError: there is no such network; the message lists those there are.
+        ValueError: there is no such network; the message lists the available ones.
 
     Source: section 4; chapters 8 and 9 of the book.
 
@@ -139,7 +139,7 @@ def choose_network(
     """The network for a task: the one given, or the package's on ``device``.
 
     Raises:
-        TypeError, ValueError, FileNotFoundError: as :func:`dsd_lib.restore` has it.
+        TypeError, ValueError, FileNotFoundError: as in :func:`dsd_lib.restore`.
 
     >>> choose_network("sr", XSRResNet(scale=2))
     Traceback (most recent call last):
@@ -191,14 +191,14 @@ def restore_file(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> tuple[str, ...]:
-    """Restore a picture file into another: ``dsd restore`` for one picture.
+    """Restore an image file into another: ``dsd restore`` for one image.
 
-    Gray pictures stay gray, 16-bit gray keeps its precision where the new format has it, color
+    Gray images stay gray, 16-bit gray keeps its precision where the new format has it, color
     profile and transparency are kept. Fully transparent pixels have no color of their own, so they
     take that of their surroundings first, and it does not bleed into what can be seen.
 
     Args:
-        source: the picture, read as :func:`dsd_lib.restoration.picture_files.read_image` has it.
+        source: the image, read as in :func:`dsd_lib.restoration.picture_files.read_image`.
         target: the file to write; its suffix says the format. It appears whole or not at all. Its
             folder is made where there is none.
         network: from :func:`load_restorer`, or another one; it computes where it is.
@@ -206,10 +206,10 @@ def restore_file(
         progress: as in :func:`dsd_lib.restore`.
 
     Returns:
-        What its owner should know of the picture, in sentences; usually none.
+        What its owner should know about the image, in sentences; usually nothing.
 
     Raises:
-        FileNotFoundError: there is no such picture.
+        FileNotFoundError: there is no such image.
         FileExistsError: ``target`` exists and may not be replaced.
         ValueError: the image cannot be read, or cannot be kept in the format of ``target``.
         OSError: ``target`` cannot be written.

@@ -88,8 +88,8 @@ def test_it_is_frozen_but_the_picture_has_a_gradient(lite0, pair):
     assert not any(p.requires_grad for p in lite0.parameters())
 
 
-def test_bad_pictures_are_refused(lite0, bad_picture):
-    picture, error, message = bad_picture
+def test_bad_pictures_are_refused(lite0, bad_image):
+    picture, error, message = bad_image
     for call in (lite0, lite0.features, lite0.top):
         with pytest.raises(error, match=message):
             call(picture)

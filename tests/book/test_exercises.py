@@ -108,10 +108,10 @@ def test_stored_answers(monkeypatch, tmp_path):
     ("answer", "expected", "says"),
     [
         ([2.0, 4.0], [1.0, 2.0], "every entry is 2 times what is expected"),
-        ([1.0, 2.5], [1.0, 2.0], r"0.5 \(25 %\), at entry 1"),
+        ([1.0, 2.5], [1.0, 2.0], r"0.5 \(25%\), at entry 1"),
         ([[1.0, 2.0], [3.0, 5.0]], [[1.0, 2.0], [3.0, 4.0]], "at entry 1, 1"),
         (1.0, 0.0, "the largest difference is 1$"),
-        (30.0, 10.0, r"20 \(200 %\)$"),
+        (30.0, 10.0, r"20 \(200%\)$"),
     ],
 )
 def test_how_far_off(answer, expected, says, capsys):

@@ -54,7 +54,7 @@ def test_negative_numbers_have_a_minus_sign():
 
 def test_percent():
     found = cells(table([["a", 0.123]], {"x": "", "y": ".0%"}, number="1", caption="c"))
-    assert found[-1] == "12 %"
+    assert found[-1] == "12%"
 
 
 def test_it_reads_as_text():

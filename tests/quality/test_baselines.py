@@ -100,6 +100,13 @@ def test_psnr_by_hand():
     )
 
 
+def test_psnr_in_strips_is_that_of_the_whole(coffee, monkeypatch):
+    x, y = coffee, 0.9 * coffee
+    error = (x - y).square().mean().item()
+    monkeypatch.setattr(baselines, "_STRIP", 7)
+    assert baselines.psnr(x, y).item() == pytest.approx(-10 * np.log10(error), rel=1e-5)
+
+
 def test_gray_has_gradients_and_type():
     x = torch.rand(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
     y = gray(x)
@@ -139,8 +146,8 @@ def test_symmetric(name, photo):
 
 
 @pytest.mark.parametrize("name", ["psnr", "psnr_y", "ssim", "ssim_y"])
-def test_bad_pictures(name, bad_picture):
-    x, error, message = bad_picture
+def test_bad_images(name, bad_image):
+    x, error, message = bad_image
     with pytest.raises(error, match=message):
         MEASURES[name](x, torch.zeros(1, 3, 32, 32))
 

@@ -105,8 +105,8 @@ def test_a_batch_is_measured_image_by_image(target, error):
     torch.testing.assert_close(grid_energy(x, y), alone)
 
 
-def test_bad_images_are_refused(bad_picture):
-    image, error, message = bad_picture
+def test_bad_images_are_refused(bad_image):
+    image, error, message = bad_image
     with pytest.raises(error, match=message):
         grid_energy(image, torch.zeros(1, 3, 32, 32), factor=2)
 

@@ -13,6 +13,7 @@ from PIL import Image
 from scipy import stats
 
 import dsd_lib as dsd
+from dsd_lib.quality import natural_scenes
 from dsd_lib.quality.natural_scenes import asymmetric_fit, brisque, brisque_features, mscn, niqe
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "official.json").read_text())
@@ -124,8 +125,8 @@ def test_a_mirrored_image_has_its_diagonals_exchanged(coffee):
 
 
 @pytest.mark.parametrize("score", [niqe, brisque])
-def test_refuses_what_is_no_image(bad_picture, score):
-    x, error, message = bad_picture
+def test_refuses_what_is_no_image(bad_image, score):
+    x, error, message = bad_image
     if isinstance(x, torch.Tensor) and x.ndim == 4 and min(x.shape[2:]) == 32:
         x = x.repeat(1, 1, 3, 6)  # large enough, so that what is wrong with it is what counts
         message = message.replace("32, 32", "96, 192").replace("32, 3", "96, 18")
@@ -178,6 +179,13 @@ def test_what_lies_outside_whole_blocks_does_not_count(pictures):
     x = pictures["cat"][..., :192, :192]
     wider = torch.cat([x, torch.rand(1, 3, 192, 50)], dim=3)
     assert niqe(wider) == niqe(x)
+
+
+def test_strips_give_the_values_of_the_whole_image(pictures, monkeypatch):
+    x = dsd.imresize(pictures["temple"], size=(96 * 5 + 7, 200)).clamp(0, 1).double()
+    in_strips = niqe(x)
+    monkeypatch.setattr(natural_scenes, "STRIP", 100)
+    torch.testing.assert_close(in_strips, niqe(x), rtol=1e-9, atol=0)
 
 
 def test_mscn_of_a_known_image():

@@ -36,8 +36,8 @@ def test_the_gradient_is_finite_also_at_identical_images(function, net, pair):
 
 
 @pytest.mark.parametrize("function", ALL)
-def test_bad_images(function, net, bad_picture):
-    x, error, message = bad_picture
+def test_bad_images(function, net, bad_image):
+    x, error, message = bad_image
     with pytest.raises(error, match=message):
         function(x, torch.zeros(1, 3, 32, 32), net)
 

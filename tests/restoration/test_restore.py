@@ -277,8 +277,8 @@ def test_a_network_that_does_not_fit(tmp_path):
         restore(x, "sr", network=tmp_path / "a")
 
 
-def test_bad_pictures(bad_picture):
-    x, error, message = bad_picture
+def test_bad_pictures(bad_image):
+    x, error, message = bad_image
     with pytest.raises(error, match=message):
         restore(x, "deblur")
 

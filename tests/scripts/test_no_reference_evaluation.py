@@ -19,6 +19,7 @@ from dsd_lib.book.plots import load_result
 from dsd_lib.files import data_folder
 from dsd_lib.no_reference import PSI_LAYERS, NoReferenceDSD, Psi
 from dsd_lib.quality import agreement, rated_sets
+from dsd_lib.quality.deep_niqe import deep_niqe
 from dsd_lib.quality.natural_scenes import brisque, niqe
 from dsd_lib.quality.rated_sets import RatedImage, RatedPair, RatedSet
 
@@ -41,7 +42,7 @@ def simple(net):
 
 def made_up(norm: float, psi: float, quality: float) -> script.Values:
     """Values of an image with the same norm and prediction at all layers."""
-    values = {"niqe": [quality], "brisque": [-quality]}
+    values = {"niqe": [quality], "brisque": [-quality], "deep_niqe": [quality**2]}
     for alpha in script.ALPHAS:
         values |= {f"norms{alpha}": [norm] * 4, f"psi{alpha}": [psi] * 4}
         values |= {f"known{alpha}": [0.1] * 9}
@@ -77,6 +78,7 @@ def test_raw_values_are_the_librarys(net, astronaut):
             assert got[f"known{alpha}"] == pytest.approx(known, rel=1e-5)
     assert got["niqe"] == pytest.approx([niqe(x).item()])
     assert got["brisque"] == pytest.approx([brisque(x).item()])
+    assert got["deep_niqe"] == pytest.approx([deep_niqe(x, net).item()], rel=1e-4)
 
 
 def test_the_measure_is_the_librarys(net, simple, astronaut):
@@ -117,8 +119,7 @@ def test_measures_of_made_up_images(rated, simple):
     assert found["q_dsd2/reference"][Path("sea.png")] == 0
     assert list(found) == [
         *(f"{q}{alpha}{end}" for alpha in (2, 4) for q, end in COLUMNS),
-        "niqe",
-        "brisque",
+        *script.OTHERS,
     ]
 
 
@@ -151,6 +152,47 @@ def test_analysis_of_a_set_with_references(rated, simple):
     assert kept["name"][:2] == ["sea1", "sea2"] and kept["clean"]["name"] == ["hill", "sea"]
     assert kept["clean"]["norms"]["2"] == [[0.3] * 4, [0.2] * 4]
     assert kept["psi"]["4"][0] == [0.19] * 4 and kept["norms"]["4"][0] == [0.22] * 4
+
+
+@pytest.mark.parametrize("references", [True, False])
+def test_a_measure_that_is_added_later_gives_the_same(rated, simple, references):
+    """All at once, or the last measure joined to a stored result: only ``kept_from`` differs."""
+    rated_set, values = rated
+    if not references:
+        rows = [RatedImage(r.image, None, "", r.score, 5.0) for r in rated_set.images]
+        rated_set = RatedSet("alone", tuple(rows), higher_is_better=False)
+        values = {r.image: values[r.image] for r in rows}
+    whole = json.loads(json.dumps(script.analyze(rated_set, values, simple, draws=5)))
+    kept = json.loads(json.dumps(whole))
+    del kept["measures"]["deep_niqe"], kept["pictures"]["values"]["deep_niqe"]
+    if references:
+        del kept["pictures"]["clean"]["values"]["deep_niqe"]
+    for name in [k for k in kept["srocc_differences"] if k.endswith("- deep_niqe")]:
+        del kept["srocc_differences"][name]
+    kept["kept_from"] = {"commit": "earlier"}
+    found = script.others(values, ["deep_niqe"])
+    got = script.added(kept, rated_set, found, draws=5)
+    assert got.pop("kept_from") == {"commit": "earlier"}
+    got = json.loads(json.dumps(got))
+    differences, expected = got.pop("srocc_differences"), whole.pop("srocc_differences")
+    assert got == whole and differences.keys() == expected.keys()
+    for name, triple in differences.items():  # of stored values, rounded: ties come and go
+        assert triple == pytest.approx(expected[name], abs=5e-3)
+    kept["pictures"]["score"][0] += 1
+    with pytest.raises(ValueError, match="the stored result is of other images"):
+        script.added(kept, rated_set, found, draws=5)
+
+
+def test_where_kept_values_come_from_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(script.results, "RESULTS", tmp_path)
+    results, run = {"measures": {"niqe": {}}}, {"commit": "second"}
+    file = tmp_path / "no_reference_live.json"
+    file.write_text(json.dumps({"provenance": run, "results": results}))
+    kept = script.stored("live")
+    assert kept == results | {"kept_from": {"measures": ["niqe"], "commit": "second"}}
+    file.write_text(json.dumps({"provenance": {"commit": "third"}, "results": kept}))
+    again = script.stored("live")["kept_from"]
+    assert again == {"measures": ["niqe"], "commit": "third", "kept_from": kept["kept_from"]}
 
 
 def test_a_set_without_references_turned_round(rated, simple):
@@ -274,6 +316,6 @@ def test_stored_values_can_be_measured_again(stored, net):
             for alpha, psi in psis.items():
                 values[image] |= script.psi_values(x, alpha, psi)
             found = script.measures(values, script.predictions(values, predictors, {}))
-        for measure, value in found.items():
-            again = value[image]
-            assert kept["values"][measure][index] == pytest.approx(again, rel=2e-3, abs=2e-3)
+        for measure in found.keys() & kept["values"].keys():
+            value, again = kept["values"][measure][index], found[measure][image]
+            assert value == pytest.approx(again, rel=2e-3, abs=2e-3), measure

@@ -94,7 +94,7 @@ DSDTry.part("enlarger", function (use) {
         { class: "dsd-try-choices" },
         choice(
           "Input",
-          { shrink: "the image shrunk by 4", part: `its middle, ${LONGEST} pixels, as it is` },
+          { shrink: "the image shrunk by 4", part: `its central ${LONGEST} pixels` },
           way,
           (value) => (way = value),
         ),

@@ -82,7 +82,7 @@ DSDTry.part("matrices", function (use) {
       maps.forEach(({ canvas, caption }) => {
         canvas.setAttribute(
           "aria-label",
-          `${caption.textContent} at ${layer}, ${shown} of ${size} channels; arrow keys move over its cells`,
+          `${caption.textContent} at ${layer}, ${shown} of ${size} channels; use the arrow keys to move between cells`,
         );
       });
       tell();
@@ -164,9 +164,9 @@ DSDTry.part("matrices", function (use) {
       el(
         "p",
         { class: "dsd-try-note" },
-        "Each cell is one pair of channels: how strongly they are active together. Bright is ",
-        "strong; in the difference green is more at full size, blue more in the small image. The ",
-        "color scale stays that of the image without the sliders.",
+        "Each cell is one pair of channels and shows how strongly they are active together. Bright ",
+        "means strong; in the difference, green means more at full size and blue more in the small ",
+        "image. The color scale is always that of the image without the sliders.",
       ),
     );
 

@@ -26,7 +26,7 @@ DSDTry.part("norms", function (use) {
     const element = el(
       "table",
       { class: "dsd-try-norms" },
-      el("caption", {}, `α = ${alpha}, against the image at 1/${alpha} of its size`),
+      el("caption", {}, `α = ${alpha}, compared with the image at 1/${alpha} of its size`),
       el("thead", {}, el("tr", {}, ...head)),
       el("tbody", {}, ...rows.map(({ row }) => row)),
     );
@@ -58,7 +58,7 @@ DSDTry.part("norms", function (use) {
       el("span", {}, el("i", { class: name, "aria-hidden": "true" }), text);
     const keys = {
       before: key("before", "without the sliders"),
-      expected: key("expected", "what ψ expects"),
+      expected: key("expected", "what ψ predicts"),
     };
     const element = section(
       "results",
@@ -68,7 +68,7 @@ DSDTry.part("norms", function (use) {
         "p",
         { class: "dsd-try-key" },
         key("bar", "this image"),
-        key("usual", "90% of the photos"),
+        key("usual", "90% of photos"),
         key("median", "their median"),
         keys.before,
         keys.expected,
@@ -76,7 +76,7 @@ DSDTry.part("norms", function (use) {
       el(
         "p",
         { class: "dsd-try-note" },
-        `Percentiles are among the ${reference.photos} photos of BSDS500.`,
+        `Percentiles are relative to the ${reference.photos} photos of BSDS500.`,
       ),
     );
     function show(measured, before, expected) {

@@ -82,7 +82,7 @@ DSDTry.part("open", function (use) {
     if (Math.min(width, height) * LONGEST < SHORTEST * Math.max(width, height)) {
       bitmap.close();
       throw new Error(
-        `${name} is too narrow: scaled to ${LONGEST} pixels its shorter side would be below ` +
+        `${name} is too narrow: scaled to ${LONGEST} pixels, its shorter side would be below ` +
           `${SHORTEST}; got ${width}×${height}.`,
       );
     }
@@ -91,8 +91,8 @@ DSDTry.part("open", function (use) {
     if (image.width !== width) {
       notes.push(`scaled from ${width}×${height} to ${image.width}×${image.height} pixels`);
     }
-    if (found.animated) notes.push("animated; this is its first frame");
-    if (found.deep) notes.push("16 bits a channel; browsers read 8 of them");
+    if (found.animated) notes.push("animated (this is its first frame)");
+    if (found.deep) notes.push("16 bits per channel (browsers read 8 of them)");
     return { image, notes };
   }
 

@@ -12,12 +12,12 @@ DSDTry.part("scores", function (use) {
       el("div", {}, el("dt", {}, title, el("small", {}, note)), value);
     const terms = [
       ...(distance ? distances : []).map(([a, value]) =>
-        term(`Distance to the original, α = ${a}`, "Eq. (4); 0 is the same", value),
+        term(`Distance to the original, α = ${a}`, "Eq. (4); 0 means equal", value),
       ),
       natural ? term("Naturalness", "Eq. (5); lower is more natural", score) : null,
     ];
     const question = choice(
-      "Ask ψ what a clean photo would have",
+      "Ask ψ for the value of a clean photo",
       { 0: "no", 2: "α = 2", 4: "α = 4" },
       alpha,
       (value) => ask(Number(value)),
@@ -27,7 +27,7 @@ DSDTry.part("scores", function (use) {
       distance ? (natural ? "Distance and naturalness" : "Distance") : "Naturalness",
       el("dl", {}, ...terms.filter(Boolean)),
       natural ? question : null,
-      natural ? el("p", { class: "dsd-try-note" }, "ψ is another 4 MB to load, once.") : null,
+      natural ? el("p", { class: "dsd-try-note" }, "ψ loads another 4 MB, once.") : null,
     );
 
     /** What was found of the image, and `before` of it without the sliders. */
@@ -44,7 +44,7 @@ DSDTry.part("scores", function (use) {
       const rank = Math.round(descriptor.percentile(found, reference.naturalness[asked]));
       score.replaceChildren(
         number(found),
-        el("small", {}, `above ${rank}% of ${reference.unseen} clean photos`),
+        el("small", {}, `higher than for ${rank}% of ${reference.unseen} clean photos`),
       );
     }
 

@@ -60,7 +60,7 @@ DSDTry.part("sliders", function (use) {
       element: el(
         "fieldset",
         { class: "dsd-try-sliders" },
-        el("legend", {}, "Spoil it"),
+        el("legend", {}, "Damage it"),
         ...rows.flatMap(({ row }) => row),
         reset,
       ),
