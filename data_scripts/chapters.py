@@ -19,11 +19,6 @@ ROOT = Path(__file__).parent.parent
 MAX_BYTES = 2_000_000
 MAX_LINES, MAX_MEAN_LINES, MAX_COLUMNS = 160, 120, 88  # of code that a page shows
 HIDING_TAGS = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
-# Chapters that show more code than that until they are rewritten: their lines and columns today.
-# Delete a chapter's entry when it is done; with the last one gone the mean is checked too.
-EXCEPTIONS: dict[str, tuple[int, int]] = {
-    "10_official_code": (739, 117),
-}
 SECTIONS = ("## Exercises", "## Summary", "## Where this is in the paper")
 
 
@@ -62,7 +57,7 @@ def problems(path: Path) -> list[str]:
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     for count, limit, what in zip(
         visible_code(notebook),
-        EXCEPTIONS.get(path.stem, (MAX_LINES, MAX_COLUMNS)),
+        (MAX_LINES, MAX_COLUMNS),
         ("visible lines of code", "columns in the widest visible line"),
         strict=True,
     ):
@@ -130,7 +125,7 @@ def main() -> None:
             print(f"  {problem}")
     mean = sum(counts) / len(counts)
     print(f"{'mean':26}{mean:14.0f}")
-    if not EXCEPTIONS and mean > MAX_MEAN_LINES:
+    if mean > MAX_MEAN_LINES:
         failed = True
         print(f"  {mean:.0f} visible lines of code a chapter are more than {MAX_MEAN_LINES}")
     sys.exit(failed)

@@ -123,7 +123,7 @@ def equation_1() -> Entry:
         PARTLY,
         "the printed numbers and the released code also divide by the number of channels",
         10,
-        "divides a Gram",
+        "Divide by H·W",
     )
 
 

@@ -73,7 +73,7 @@ def table(
         for row in shown
     ]
     wraps = [
-        not form and any(len(row[i]) > _LONG_TEXT for row in texts)
+        not form and any(len(inline(row[i]).striptags()) > _LONG_TEXT for row in texts)
         for i, form in enumerate(columns.values())
     ]
     remaining = iter(shown)

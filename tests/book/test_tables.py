@@ -117,3 +117,9 @@ def test_numbers_are_at_the_right_and_rows_do_not_wrap(opened):
     cell = tab.get_by_role("cell", name="0.87")
     assert cell.evaluate("c => getComputedStyle(c).textAlign") in ("right", "end")
     assert cell.evaluate("c => getComputedStyle(c).whiteSpace") == "nowrap"
+
+
+def test_a_link_counts_by_what_it_shows():
+    found = made([["[1](#a-place-with-a-very-long-name)", 0.5, 1]])._repr_html_()
+    assert '<a href="#a-place-with-a-very-long-name">1</a>' in found
+    assert 'class="prose"' not in found

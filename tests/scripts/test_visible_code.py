@@ -61,20 +61,9 @@ def test_sphinx_reads_notebooks_without_the_comments_and_pages_as_they_are():
     assert page == ["# NBVAL_CHECK_OUTPUT"]
 
 
-def _long(tmp_path, name: str):
-    path = tmp_path / f"{name}.ipynb"
+def test_a_chapter_keeps_the_limits(tmp_path):
+    path = tmp_path / "long.ipynb"
     nbformat.write(notebook(("x = 1\n" * 161 + "y" * 89, [])), path)
-    return path
-
-
-def test_a_finished_chapter_keeps_the_limits(tmp_path, monkeypatch):
-    path = _long(tmp_path, "long")
     found = chapters.problems(path)
     assert "162 visible lines of code are more than 160" in found
     assert "89 columns in the widest visible line are more than 88" in found
-    monkeypatch.setitem(chapters.EXCEPTIONS, "long", (162, 89))
-    assert not any("visible" in problem for problem in chapters.problems(path))
-
-
-def test_every_exception_is_a_chapter():
-    assert chapters.EXCEPTIONS.keys() <= {path.stem for path in chapters.chapter_paths()}
