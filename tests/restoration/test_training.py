@@ -2,13 +2,14 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -389,24 +390,23 @@ def test_a_crash_while_a_checkpoint_is_written_leaves_the_one_before(crops, tmp_
     assert_equal(run(crops, tmp_path / "broken"), unbroken)
 
 
-PROCESS = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-import torch
-torch.set_num_threads(1)
-import test_training as t
-t.{function}(Path(sys.argv[1]))
-"""
+# Other processes are forked from one that has imported what takes seconds.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["torch", "accelerate", "pytest", "dsd_lib.restoration.training"])
 
 
-def start_process(function: str, folder: Path, **environment: str) -> subprocess.Popen:
-    code = PROCESS.format(tests=str(Path(__file__).parent), function=function)
-    return subprocess.Popen(
-        [sys.executable, "-c", code, str(folder)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stderr=subprocess.DEVNULL,
-    )
+def start_process(
+    function: Callable[[Path], None], folder: Path, **environment: str
+) -> BaseProcess:
+    process = PROCESSES.Process(target=call_in, args=(environment, function, folder))
+    process.start()
+    return process
+
+
+def call_in(environment: dict[str, str], function: Callable[[Path], None], folder: Path) -> None:
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    function(folder)
 
 
 def slow_run(folder: Path) -> None:
@@ -421,14 +421,15 @@ def slow_run(folder: Path) -> None:
 
 
 def test_a_killed_run_resumes_as_if_never_interrupted(files, crops, tmp_path):
-    process = start_process("slow_run", tmp_path)
+    process = start_process(slow_run, tmp_path)
     log = tmp_path / "killed" / "log.csv"
     for _ in range(3000):
         if log.is_file() and log.read_text().count("\n") > 4:
             break
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert (tmp_path / "killed" / "checkpoint.pt").is_file()
     resumed = run(crops, tmp_path / "killed")
     assert_equal(resumed, run(crops, tmp_path / "unbroken"))
@@ -466,11 +467,13 @@ def test_two_processes_give_the_gradients_of_one_with_the_joint_batch(files, tmp
         port = str(free.getsockname()[1])
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
     processes = [
-        start_process("share_a_batch", tmp_path, RANK=str(i), LOCAL_RANK=str(i), **shared)
+        start_process(share_a_batch, tmp_path, RANK=str(i), LOCAL_RANK=str(i), **shared)
         for i in range(2)
     ]
     share_a_batch(tmp_path)
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    for process in processes:
+        process.join(timeout=120)
+    assert [process.exitcode for process in processes] == [0, 0]
     one = torch.load(tmp_path / "0of1.pt", weights_only=True)
     assert one["samples"] == 4
     for index in range(2):
