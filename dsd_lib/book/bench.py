@@ -105,10 +105,10 @@ def reordered(a: Tensor, b: Tensor) -> Tensor:
 
 @dataclass(frozen=True, repr=False)
 class Share(Estimate):
-    """A share of pairs with its 95 % interval, and the chapter's one rule applied to it.
+    """A share of pairs with its 95% interval, and the chapter's one rule applied to it.
 
     >>> Share(0.05, 0.03, 0.07), Share(0.05, 0.01, 0.09)
-    (5.0 % of pairs (3.0 to 7.0 %): yes, 5.0 % of pairs (1.0 to 9.0 %): undecided)
+    (5.0% of pairs (3.0 to 7.0%): yes, 5.0% of pairs (1.0 to 9.0%): undecided)
     """
 
     @property
@@ -124,7 +124,7 @@ class Share(Estimate):
 
     def __repr__(self) -> str:
         value, low, high = (f"{100 * v:.1f}" for v in (self.value, self.low, self.high))
-        return f"{value} % of pairs ({low} to {high} %): {self.verdict}"
+        return f"{value}% of pairs ({low} to {high}%): {self.verdict}"
 
 
 def share(flags: Tensor, draws: int = 1000) -> Share:
@@ -135,7 +135,7 @@ def share(flags: Tensor, draws: int = 1000) -> Share:
         draws: of the bootstrap.
 
     >>> share(torch.tensor([[True, False], [True, False]]))
-    50.0 % of pairs (50.0 to 50.0 %): yes
+    50.0% of pairs (50.0 to 50.0%): yes
     """
     of_photo = flags.double().mean(dim=1).numpy()
     found = bootstrap(lambda rows: of_photo[rows].mean(), range(len(of_photo)), draws=draws)
