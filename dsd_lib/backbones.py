@@ -22,7 +22,7 @@ VGG16_SHA256 = "dd69614041f6c2ea315ea764c79a0e815d2acf040e83b567c6c9195a629193c5
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
 DOWNLOAD_TIMEOUT = 10  # seconds without an answer
 LARGE_IMAGE = 4_000_000  # pixels; above, Gram matrices are summed over tiles
-TILE = 1024  # pixels; the side of such a tile
+TILE = 512  # pixels; the side of such a tile, whose maps take 0.2 GB
 
 _CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # in each block
 _CHANNELS = (64, 128, 256, 512, 512)

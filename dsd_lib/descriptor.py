@@ -37,7 +37,7 @@ def dsd(
         alpha: the factor between the two scales, above 1; the paper uses 2 and 4.
         windows: windows per side; 1 is the paper's.
         tile: side in pixels of the tiles over which Gram matrices are summed. None takes the image
-            whole up to 4 megapixels and tiles of 1024 above. Tiles bound the memory when no
+            whole up to 4 megapixels and tiles of 512 above. Tiles bound the memory when no
             gradient is taken; the result is the same.
         check_range: False skips the check of the values, for training.
 

@@ -80,7 +80,7 @@ def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Tensor:
     ...
     FileNotFoundError: no image at no-such-image.png
     """
-    return open_image(path, lambda image: image_from_array(_decode(image)), max_pixels)
+    return image_from_array(open_image(path, _decode, max_pixels))  # Pillow's copy is gone by then
 
 
 def open_image(

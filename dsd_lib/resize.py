@@ -62,11 +62,13 @@ def imresize(x: Tensor, scale: float | None = None, size: tuple[int, int] | None
         _check_amount(x, new_height, new_width, 1)
         scales = (new_height / height, new_width / width)
     with torch.autocast(x.device.type, enabled=False):  # pixels are resized in their own precision
-        strips = [  # (N, C, rows, W') each: the rows at both widths are never held whole
-            torch.cat(list(_resize_rows(strip.mT, new_width, scales[1])), dim=2).mT
-            for strip in _resize_rows(x, new_height, scales[0])
-        ]
-        return torch.cat(strips, dim=2)  # (N, C, H', W')
+        small = x.new_empty(*x.shape[:2], new_height, new_width)  # (N, C, H', W')
+        top = 0
+        for strip in _resize_rows(x, new_height, scales[0]):  # (N, C, rows, W)
+            rows = slice(top, top := top + strip.shape[2])
+            columns = _resize_rows(strip.mT, new_width, scales[1])
+            small[:, :, rows] = torch.cat(list(columns), dim=2).mT  # (N, C, rows, W')
+        return small
 
 
 def _check_amount(x: Tensor, height: float, width: float, stretch: float) -> None:

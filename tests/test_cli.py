@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -305,6 +306,32 @@ def test_a_described_reference_is_not_held(here, net, monkeypatch):
     monkeypatch.setattr(scoring, "_load", watched)
     scoring.compare("truth.png", ["noise.png", "blur.png"], ["dsd", "style"], net=net)
     assert len(loaded) == 3
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_goes_back_to_the_system():
+    """Blocks with something small between them leave holes when they are freed."""
+
+    def megabytes():
+        return int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+    del_me = torch.ones(5_000_000)  # once freed, blocks up to its size come from the heap
+    del del_me
+    blocks, between = [], []
+    for _ in range(40):
+        blocks.append(torch.ones(1_000_000))  # 4 MB
+        between.append(torch.ones(200_000))
+    blocks.clear()
+    held = megabytes()
+    scoring.return_memory()
+    assert megabytes() < held - 100
+
+
+def test_memory_is_returned_after_each_image(here, net, monkeypatch):
+    calls = []
+    monkeypatch.setattr(scoring, "return_memory", lambda: calls.append(1))
+    scoring.compare("truth.png", ["noise.png", "blur.png"], "psnr")
+    assert len(calls) == 2
 
 
 def test_not_a_number_is_an_error_and_no_value(here, capsys, monkeypatch):

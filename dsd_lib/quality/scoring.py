@@ -4,6 +4,8 @@
 The measures are those of :mod:`dsd_lib.quality.measures`.
 """
 
+import contextlib
+import ctypes
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -370,7 +372,18 @@ def measure(
                     problem.__cause__ = error
                     problems.append(problem)
             del image  # before the next one is read
+        return_memory()
         yield row, problems
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system, on Linux.
+
+    Feature maps of images of many sizes leave holes that the C library keeps: 200 images between
+    100 and 400 pixels a side grew a process by 0.9 GB, none of which was in use.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _check_memory(m: Prepared, image: Tensor) -> None:
