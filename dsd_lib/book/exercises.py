@@ -1,22 +1,18 @@
 """The check behind every exercise: not answered yet, correct, or off by how much.
 
-What is expected is not in the cell that asks: :func:`expect` keeps it from a hidden cell, or it is
-stored in ``answers.json``. An expected value cannot be handed in as an answer.
+What is expected is not in the cell that asks: :func:`expect` keeps it from a hidden cell. An
+expected value cannot be handed in as an answer.
 """
 
 import difflib
-import json
 import re
 import unicodedata
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 
 LEVELS = ("★", "★★", "★★★")  # a few lines; some thought; a small project
 
-_STORED = Path(__file__).parent / "answers.json"
 _kept: dict[str, "Expected"] = {}
 
 
@@ -50,10 +46,10 @@ def expect(name: str, value: object, *, rtol: float = 1e-3, atol: float = 1e-6) 
 
 
 def expected(name: str) -> Expected:
-    """What an exercise expects: kept by :func:`expect`, or else stored with the book.
+    """What an exercise expects, as :func:`expect` kept it.
 
     Raises:
-        KeyError: neither kept nor stored.
+        KeyError: nothing was kept.
 
     >>> expect("0.3", 3.14)
     >>> expected("0.3")
@@ -61,14 +57,7 @@ def expected(name: str) -> Expected:
     """
     if name in _kept:
         return _kept[name]
-    if name in _stored():
-        return Expected(name, **_stored()[name])
     raise KeyError(f"exercise {name}: nothing is expected yet; run the hidden cell above it")
-
-
-@cache
-def _stored() -> dict[str, dict]:
-    return json.loads(_STORED.read_text(encoding="utf-8"))
 
 
 _ASK = object()
@@ -89,7 +78,7 @@ def check(
         atol: absolute tolerance for numbers, where ``expected`` is given.
 
     Raises:
-        KeyError: no expected value is given, kept or stored.
+        KeyError: no expected value is given or kept.
 
     Source: the exercises of every chapter.
 
