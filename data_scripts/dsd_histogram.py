@@ -1,4 +1,4 @@
-"""How ‖DSD‖ differs from picture to picture (Fig. 7), and from a clean to a spoiled one, chapter 6.
+"""How ‖DSD‖ differs from image to image (Fig. 7), and from a clean to a damaged one, for chapter 6.
 
     python -m data_scripts.dsd_histogram
 

@@ -1,4 +1,4 @@
-"""Give a picture the fingerprint of another (Fig. 4), once by DSD and once by style, for chapter 4.
+"""Give an image the fingerprint of another (Fig. 4), once by DSD and once by style, for chapter 4.
 
     python -m data_scripts.fingerprint
 

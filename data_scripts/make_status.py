@@ -56,7 +56,7 @@ def result_status(path: Path) -> str:
     lines = [
         f"- **`{path.stem}`**: {_purpose(run['command'])}",
         f"`{run['command']}`",
-        f"on {run['data']}",
+        f"on {run['data'].replace('pictures', 'images')}",
         f"{', '.join(where)}; {_duration(run['duration_s'])}, {run['date']}",
         f"{versions}, commit `{run['commit'] or 'none'}`",
     ]

@@ -1,4 +1,4 @@
-"""Drive ‖DSD₄‖ of super-resolved pictures down, and up (Fig. 6), for chapter 6.
+"""Drive ‖DSD₄‖ of super-resolved images down, and up (Fig. 6), for chapter 6.
 
     python -m data_scripts.minimize_dsd standing
     python -m data_scripts.minimize_dsd path

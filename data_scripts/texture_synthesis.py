@@ -1,4 +1,4 @@
-"""Pictures made from Gram matrices alone (Gatys et al. 2015), with their path, for chapter 2.
+"""Images made from Gram matrices alone (Gatys et al. 2015), with their path, for chapter 2.
 
     python -m data_scripts.texture_synthesis
 

@@ -1,4 +1,4 @@
-"""Train ψ, which predicts ‖DSD_α‖₁ of a clean picture from the picture downscaled by α.
+"""Train ψ, which predicts ‖DSD_α‖₁ of a clean image from the image downscaled by α.
 
     python -m data_scripts.train_psi --alpha 4 --preset laptop
 
