@@ -232,7 +232,8 @@ def test_the_stored_result_is_complete() -> None:
     for name, values in out["values"].items():
         v = torch.tensor(values)
         assert v.shape == (official_differences.PHOTOS, 7), name
-        assert (v > 0).all(), name
+        lowest = -2e-5 if name.startswith("contextual") else 0  # -log(1 + 1e-5): seen as the same
+        assert (v > lowest).all(), name
     partners = torch.tensor(out["partners"])
     assert partners.shape == (official_differences.PHOTOS, 8, 8) and (partners > 0).all()
     style, meant = (

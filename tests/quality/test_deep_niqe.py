@@ -103,8 +103,8 @@ def test_a_flat_image_has_a_score(net):
     assert deep_niqe(torch.full((1, 3, 96, 192), 0.5), net).isfinite()
 
 
-def test_refuses_what_is_no_image(net, bad_picture):
-    x, error, message = bad_picture
+def test_refuses_what_is_no_image(net, bad_image):
+    x, error, message = bad_image
     if isinstance(x, torch.Tensor) and x.ndim == 4 and min(x.shape[2:]) == 32:
         x = x.repeat(1, 1, 3, 6)  # large enough, so that what is wrong with it is what counts
         message = message.replace("32, 32", "96, 192").replace("32, 3", "96, 18")
