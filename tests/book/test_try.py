@@ -540,7 +540,7 @@ def test_the_matrices_are_read_by_arrow_keys_and_pointer(panel: Panel) -> None:
 def test_enlarging_says_how_far_it_is_and_can_be_canceled(panel: Panel) -> None:
     choose_small(panel)
     words = panel.tab.locator(".dsd-try-enlarger .dsd-try-readout")
-    panel.tab.get_by_label("its middle, 128 pixels").check()
+    panel.tab.get_by_label("its central 128 pixels").check()
     panel.tab.get_by_role("button", name="Enlarge ×4").click()
     panel.until("document.querySelector('.dsd-try-status progress').value >= 1 / 3")
     panel.tab.get_by_role("button", name="Cancel").click()
