@@ -10,18 +10,16 @@ often a spoiled photo is farther from it than the clean one. Writes
 """
 
 import argparse
-import io
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 import dsd_lib as dsd
 from data_scripts.shared.results import RESULTS, begin, rounded, write_result
-from dsd_lib.book.damage import gaussian_blur
+from dsd_lib.book.damage import gaussian_blur, jpeg
 from dsd_lib.descriptor import matrix_norms, self_dissimilarity
 from dsd_lib.files import data_folder, list_images
 
@@ -37,17 +35,6 @@ DISTORTIONS = {
 SPOILED = "val"  # the part of BSDS500 measured under distortions; the others set the constant
 SEED = 0
 Norms = dict[str, list[float]]  # "2" or "4" -> a number a layer
-
-
-def jpeg(x: Tensor, quality: int) -> Tensor:
-    """The picture ``x`` (1, 3, H, W) as JPEG gives it back.
-
-    >>> jpeg(torch.full((1, 3, 16, 16), 0.2), 10).shape
-    torch.Size([1, 3, 16, 16])
-    """
-    buffer = io.BytesIO()
-    Image.fromarray(dsd.to_array(x)).save(buffer, format="jpeg", quality=quality)
-    return dsd.image_from_array(np.array(Image.open(buffer)))
 
 
 def spoil(x: Tensor, kind: str, seed: int = SEED) -> Tensor:

@@ -2,9 +2,9 @@
 
     python -m data_scripts.make_deep_niqe OUTPUT.safetensors
 
-The photos are those of ψ: the 400 of BSDS500's train and test parts, none of val, no rated image. A
-few minutes on one core; finished photos are kept under ``runs/deep_niqe``. The numbers are the same
-everywhere to the rounding of convolutions.
+The photos are those of ψ: the 400 of BSDS500's train and test parts, none of val, no rated image.
+It takes a few minutes on one core. The numbers are the same everywhere to the rounding of
+convolutions.
 """
 
 import argparse
@@ -12,16 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
-import safetensors.torch
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 import dsd_lib as dsd
 from data_scripts.make_vgg16_weights import with_metadata, write_new
-from data_scripts.shared import results
 from data_scripts.shared.training_data import bsds500
-from dsd_lib.files import write_atomically
 from dsd_lib.quality.deep_niqe import LAYERS, PATCH, patch_features
 
 SHRINKAGE = 0.05  # how far covariances between channels are drawn towards 0
@@ -51,16 +48,6 @@ def fit(features: Tensor) -> dict[str, np.ndarray]:
     return {name: tensor.numpy().astype("<f4") for name, tensor in tensors.items()}
 
 
-def features_of(file: Path, net: dsd.Backbone) -> Tensor:
-    """The features ``(patches, 448)`` of a photo, measured once."""
-    kept = results.ROOT / "runs" / "deep_niqe" / f"{file.stem}.safetensors"
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        features = patch_features(dsd.load_image(file), net).float()
-        write_atomically(kept, safetensors.torch.save({"features": features}))
-    return safetensors.torch.load_file(kept)["features"].double()
-
-
 def main() -> None:
     """Measure the photos, fit, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -68,7 +55,7 @@ def main() -> None:
     output = parser.parse_args().output
     net = dsd.load_backbone()
     with torch.no_grad():
-        features = [features_of(file, net) for file in tqdm(bsds500())]
+        features = [patch_features(dsd.load_image(file), net) for file in tqdm(bsds500())]
     tensors = fit(torch.cat(features))
     write_new(output, with_metadata(safetensors.numpy.save(tensors), METADATA))
 

@@ -157,7 +157,7 @@ def test_bad_images(net, bad_image):
         net(x, ["relu1_1"])
 
 
-def test_a_image_of_another_type_or_device(net):
+def test_an_image_of_another_type_or_device(net):
     with pytest.raises(
         TypeError, match=r"x: expected torch.float32, the network's type, got torch.float64"
     ):

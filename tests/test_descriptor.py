@@ -288,7 +288,7 @@ def test_bad_tiles(net):
         dsd.dsd(torch.rand(1, 3, 16, 16), net, LAYERS, tile=0)
 
 
-def test_a_image_of_another_type(net):
+def test_an_image_of_another_type(net):
     with pytest.raises(TypeError, match=r"expected torch\.float32, .* got torch\.float64"):
         dsd.dsd(torch.rand(1, 3, 16, 16).double(), net, LAYERS)
 

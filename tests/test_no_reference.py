@@ -143,7 +143,7 @@ def test_the_measure_is_equation_5(net, pair):
     torch.testing.assert_close(measure(y), expected)
 
 
-def test_a_image_as_expected_scores_zero(net, pair):
+def test_an_image_as_expected_scores_zero(net, pair):
     y = pair[0][:1]
     norms = dsd.dsd_norm(y, net, Known.layers, alpha=2)[0]
     assert dsd.NoReferenceDSD(net=net, psi=Known(*norms.tolist()))(y).item() < 1e-7

@@ -12,12 +12,20 @@ from torch import Tensor, nn
 
 from dsd_lib.backbones import Backbone
 from dsd_lib.descriptor import DEFAULT_LAYERS
-from dsd_lib.gram import feature_grams, gram_matrix
+from dsd_lib.gram import feature_grams
+from dsd_lib.losses import DISTANCES
 from dsd_lib.no_reference import WIDTHS, Psi, ResidualBlock
 from dsd_lib.quality.luma import luma
 from dsd_lib.resize import imresize
 
 State = TypeVar("State", bound=Hashable)
+TERMS = {  # the paper's name of a term -> the library's of its distance
+    "perceptual": "perceptual",
+    "DSD": "dsd",
+    "style": "style",
+    "MSS": "multiscale_style",
+    "PDL": "projected_distribution",
+}
 
 
 def dequantize(x: Tensor, seed: int) -> Tensor:
@@ -117,23 +125,20 @@ def loss_terms(prediction: Tensor, target: Tensor, net: Backbone) -> dict[str, d
         ``"perceptual"``, ``"DSD"``, ``"style"``, ``"MSS"`` and ``"PDL"`` -> layer -> mean over the
         batch.
     """
-    maps = net(torch.cat([prediction, target]), (*DEFAULT_LAYERS, net.last_conv), check_range=False)
-    smaller = imresize(torch.cat([prediction, target]), scale=1 / 2)
-    small = feature_grams(smaller, net, DEFAULT_LAYERS)
-    found: dict[str, dict[str, float]] = {k: {} for k in ("DSD", "style", "MSS", "PDL")}
-
-    def apart(m: Tensor) -> float:
-        p, t = m.chunk(2)
-        return (p - t).abs().mean().item()
-
-    for layer in DEFAULT_LAYERS:
-        gram = gram_matrix(maps[layer])
-        found["DSD"][layer] = apart(gram - small[layer])
-        found["style"][layer] = apart(gram)
-        found["MSS"][layer] = apart(gram) + apart(small[layer])
-        p, t = maps[layer].flatten(2).sort(dim=2).values.chunk(2)
-        found["PDL"][layer] = (p - t).square().mean().item()
-    return {"perceptual": {net.last_conv: apart(maps[net.last_conv])}} | found
+    both = torch.cat([prediction, target])  # (2N, 3, H, W)
+    fine = net(both, (*DEFAULT_LAYERS, net.last_conv), check_range=False)
+    coarse = net(imresize(both, scale=1 / 2), DEFAULT_LAYERS, check_range=False)
+    found: dict[str, dict[str, float]] = {}
+    for title, name in TERMS.items():
+        layers = [net.last_conv] if name == "perceptual" else DEFAULT_LAYERS
+        distance = DISTANCES[name]
+        found[title] = {}
+        for layer in layers:
+            scales = [{layer: maps[layer]} for maps in (fine, coarse)[: distance.scales]]
+            description = distance.describe_maps(*scales)
+            halves = [{k: f.chunk(2)[i] for k, f in description.items()} for i in (0, 1)]
+            found[title][layer] = distance.between(*halves).mean().item()
+    return found
 
 
 def psnr_y(x: Tensor, y: Tensor, *, rounded: bool) -> Tensor:

@@ -139,7 +139,7 @@ def test_bad_planes(options, says):
 def test_bad_points():
     def show(*points):
         interact.image_plane(
-            points, x_name="x", y_name="y", title="t", alt="a", image_alt="a image by"
+            points, x_name="x", y_name="y", title="t", alt="a", image_alt="an image by"
         )
 
     gray, good = torch.full((1, 3, 6, 8), 0.5), interact.PlanePoint

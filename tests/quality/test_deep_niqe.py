@@ -1,33 +1,14 @@
 """Deep NIQE: its distance, its patches, what must worsen it, what it refuses."""
 
-import io
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import dsd_lib as dsd
+from dsd_lib.book.damage import blur, jpeg, noise
 from dsd_lib.quality import deep_niqe as module
 from dsd_lib.quality.deep_niqe import deep_niqe, patch_features, patches
 from dsd_lib.quality.measures import MEASURES
-
-
-def noise(x, amount):
-    generator = torch.Generator().manual_seed(0)
-    return (x + amount * torch.randn(x.shape, generator=generator)).clamp(0, 1)
-
-
-def blur(x, factor):
-    small = dsd.imresize(x, scale=1 / factor)
-    return dsd.imresize(small, size=tuple(x.shape[2:])).clamp(0, 1)
-
-
-def jpeg(x, quality):
-    file = io.BytesIO()
-    Image.fromarray(dsd.to_array(x)).save(file, "jpeg", quality=quality)
-    return dsd.image_from_array(np.array(Image.open(file)))
-
 
 DAMAGES = {"noise": (noise, (0.1, 0.2)), "blur": (blur, (3, 6)), "jpeg": (jpeg, (5,))}
 

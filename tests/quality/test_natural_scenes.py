@@ -1,6 +1,5 @@
 """NIQE and BRISQUE: the official values, what must not change them, what they refuse."""
 
-import io
 import json
 from pathlib import Path
 
@@ -9,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from scipy import stats
 
 import dsd_lib as dsd
+from dsd_lib.book.damage import blur, jpeg, noise
 from dsd_lib.quality import natural_scenes
 from dsd_lib.quality.natural_scenes import asymmetric_fit, brisque, brisque_features, mscn, niqe
 
@@ -77,22 +76,6 @@ def test_double_precision_in_double_precision_out(coffee, score):
     x = coffee.double()
     assert score(x).dtype == torch.float64
     torch.testing.assert_close(score(x).float(), score(coffee), rtol=1e-5, atol=1e-5)
-
-
-def noise(x, amount):
-    generator = torch.Generator().manual_seed(0)
-    return (x + amount * torch.randn(x.shape, generator=generator)).clamp(0, 1)
-
-
-def blur(x, factor):
-    small = dsd.imresize(x, scale=1 / factor)
-    return dsd.imresize(small, size=tuple(x.shape[2:])).clamp(0, 1)
-
-
-def jpeg(x, quality):
-    file = io.BytesIO()
-    Image.fromarray(dsd.to_array(x)).save(file, "jpeg", quality=quality)
-    return dsd.image_from_array(np.array(Image.open(file)))
 
 
 DEGRADATIONS = {
