@@ -153,7 +153,7 @@ def digest(*content: Tensor | str | bytes) -> str:
 
 
 def self_dissimilarity(x: Tensor) -> dict[str, Tensor]:
-    """DSD₂ at the default layers. Convolutions in bfloat16 change distances by about 0.1 %."""
+    """DSD₂ at the default layers. Convolutions in bfloat16 change distances by about 0.1%."""
     with fast_autocast(x.device):
         return dsd.dsd(x, _backbone(), DEFAULT_LAYERS, alpha=2)
 
@@ -165,7 +165,7 @@ def dsd_distance(x: Tensor, case: Case) -> Tensor:
 
 
 def st_lpips(x: Tensor, case: Case) -> Tensor:
-    """Shift-tolerant LPIPS; bfloat16 makes it three times as fast and changes it by up to 0.4 %."""
+    """Shift-tolerant LPIPS; bfloat16 makes it three times as fast and changes it by up to 0.4%."""
     x, y = (z.contiguous(memory_format=torch.channels_last) for z in (x, case.target))
     with fast_autocast(x.device):
         return baselines.shift_tolerant_lpips(x, y)
@@ -261,7 +261,7 @@ def trained_runs(task: str, folder: Path) -> list[Run]:
 
 
 def _apply(file: Path, _set: str, _name: str, case: Case) -> Tensor:
-    """bfloat16, where the hardware has it, changes PSNR by 0.01 dB and NIQE by up to 0.4 %."""
+    """bfloat16, where the hardware has it, changes PSNR by 0.01 dB and NIQE by up to 0.4%."""
     with fast_autocast(case.given.device):
         return _network(file)(case.given).float()
 

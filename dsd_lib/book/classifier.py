@@ -23,10 +23,14 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from dsd_lib.backbones import download_vgg19
+from dsd_lib.book.compare import image_panels
+from dsd_lib.book.component import Html, component
 from dsd_lib.book.plots import DPI, OKABE_ITO
 from dsd_lib.checks import check_images
 from dsd_lib.images import to_array
 from dsd_lib.resize import imresize
+
+Prediction = Sequence[tuple[str, float]]  # the most probable classes, and their probabilities
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
@@ -274,67 +278,84 @@ def first_flip(classifier: Classifier, x: Tensor, scales: Sequence[float]) -> fl
 
 
 def show_predictions(
-    pictures: Sequence[Tensor],
-    predictions: Sequence[Sequence[tuple[str, float]]],
+    images: Sequence[Tensor],
+    predictions: Sequence[Prediction],
     titles: Sequence[str],
+    *,
+    alt: str,
     highlight: str | None = None,
-) -> Figure:
-    """Pictures side by side at their true pixels, and below them their classes as bars.
+) -> Html:
+    """Images side by side at their true pixels, and below them their classes as bars.
 
     Args:
-        pictures: ``(1, 3, H, W)`` in [0, 1]; they may differ in size.
-        predictions: for each picture its classes and probabilities, as from ``Classifier.top``.
-        titles: a line for each picture, repeated above its bars where there are several.
-        highlight: the class whose bars stand out; the first of the first picture unless told.
+        images: ``(1, 3, H, W)`` in [0, 1]; they may differ in size.
+        predictions: for each image its classes and probabilities, as from ``Classifier.top``.
+        titles: a line for each image, repeated above its bars where there are several.
+        alt: what the images show; each image's title is added to it.
+        highlight: the class whose bars stand out; the first of the first image unless told.
 
     Returns:
-        The figure.
+        A figure that Jupyter shows as HTML.
 
     Raises:
-        ValueError: no picture, or other numbers of predictions or titles.
+        ValueError: no images, other numbers of predictions or titles, or an empty ``alt``.
 
-    >>> figure = show_predictions([torch.rand(1, 3, 9, 9)], [[("cat", 0.9)]], ["noise"])
+    >>> show_predictions([torch.rand(1, 3, 9, 9)], [[("cat", 0.9)]], ["1"], alt="Noise")
+    1: cat 90%
+    """
+    if not images or len(predictions) != len(images) or len(titles) != len(images):
+        raise ValueError(
+            f"expected one prediction and one title for each of 1 or more images, got "
+            f"{len(predictions)} and {len(titles)} for {len(images)}"
+        )
+    highlight = predictions[0][0][0] if highlight is None else highlight
+    panels = image_panels(images, titles, alt, quality=95)
+    for panel, prediction in zip(panels, predictions, strict=True):
+        panel["bars"] = [
+            {"name": name, "share": f"{100 * p:.0f}", "stands_out": name == highlight}
+            for name, p in prediction
+        ]
+    first = [
+        f"{t}: {p[0][0]} {100 * p[0][1]:.0f}%" for t, p in zip(titles, predictions, strict=True)
+    ]
+    return component(
+        "predictions", "; ".join(first), styles=("images", "predictions"), panels=panels
+    )
+
+
+def draw_prediction(x: Tensor, prediction: Prediction, title: str, highlight: str) -> Figure:
+    """One image at its true pixels with its classes as bars, as a frame of a slider.
+
+    Args:
+        x: ``(1, 3, H, W)`` in [0, 1].
+        prediction: its classes and probabilities, as from ``Classifier.top``.
+        title: the line above the image.
+        highlight: the class whose bar stands out.
+
+    >>> figure = draw_prediction(torch.rand(1, 3, 9, 9), [("cat", 0.9)], "noise", "cat")
     >>> len(figure.axes)
     2
     """
-    count = len(pictures)
-    if not count or len(predictions) != count or len(titles) != count:
-        raise ValueError(
-            f"expected one prediction and one title for each of 1 or more pictures, got "
-            f"{len(predictions)} and {len(titles)} for {count}"
-        )
-    highlight = predictions[0][0][0] if highlight is None else highlight
     gap, line, bar = 12, 20, 20  # figure pixels
-    tall = max(x.shape[2] for x in pictures)
-    bars = bar * max(len(p) for p in predictions)
-    total = sum(x.shape[3] for x in pictures) + gap * (count + 1)
-    total += max(0, 90 - pictures[-1].shape[3])  # for a title wider than the last picture
-    width = max(total, count * (170 + gap) + gap)
-    height = line + tall + gap + line + bars + gap
+    h, w = x.shape[2:]
+    bars = bar * len(prediction)
+    width, height = max(w, 170) + 2 * gap, line + h + 2 * gap + bars
     figure = plt.figure(figsize=(width / DPI, height / DPI), dpi=DPI, layout="none")
 
-    def axes_at(left: float, top: float, w: float, h: float) -> Axes:
-        return figure.add_axes((left / width, 1 - (top + h) / height, w / width, h / height))
+    def axes_at(top: float, w: float, h: float) -> Axes:
+        return figure.add_axes((gap / width, 1 - (top + h) / height, w / width, h / height))
 
-    column = (width - gap) / count
-    left = gap
-    for index, (x, prediction, title) in enumerate(zip(pictures, predictions, titles, strict=True)):
-        h, w = x.shape[2:]
-        axes = axes_at(left, line + tall - h, w, h)
-        axes.imshow(to_array(x), interpolation="none", aspect="auto")
-        axes.set_axis_off()
-        axes.text(0, 1 + 5 / h, title, transform=axes.transAxes, fontsize=9, va="bottom")
-        left += w + gap
+    axes = axes_at(line, w, h)
+    axes.imshow(to_array(x), interpolation="none", aspect="auto")
+    axes.set_axis_off()
+    axes.text(0, 1 + 5 / h, title, transform=axes.transAxes, fontsize=9, va="bottom")
 
-        axes = axes_at(gap + index * column, line + tall + gap + line, column - gap, bars)
-        colors = [OKABE_ITO["orange" if name == highlight else "sky"] for name, _ in prediction]
-        rows = range(len(prediction))
-        axes.barh(rows, [p for _, p in prediction], color=colors, height=0.86)
-        for row, (name, p) in enumerate(prediction):
-            axes.text(0.02, row, f"{name} {100 * p:.0f} %", fontsize=9, va="center")
-        axes.set(xlim=(0, 1), ylim=(len(prediction) - 0.5, -0.5), xticks=[], yticks=[])
-        if count > 1:  # to say which bars belong to which picture
-            axes.set_title(title, fontsize=9, loc="left", pad=4)
-        axes.spines["bottom"].set_visible(False)
-        axes.grid(False)
+    axes = axes_at(line + h + gap, width - 2 * gap, bars)
+    colors = [OKABE_ITO["orange" if name == highlight else "sky"] for name, _ in prediction]
+    axes.barh(range(len(prediction)), [p for _, p in prediction], color=colors, height=0.86)
+    for row, (name, p) in enumerate(prediction):
+        axes.text(0.02, row, f"{name} {100 * p:.0f}%", fontsize=9, va="center")
+    axes.set(xlim=(0, 1), ylim=(len(prediction) - 0.5, -0.5), xticks=[], yticks=[])
+    axes.spines["bottom"].set_visible(False)
+    axes.grid(False)
     return figure

@@ -47,7 +47,7 @@ def show_images(
     >>> show_images([gray, gray], ["before", "after"], alt="A gray square")
     2 images: before, after
     """
-    panels = _panels(images, labels, alt, quality)
+    panels = image_panels(images, labels, alt, quality)
     columns = min(columns or len(panels), len(panels))
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     for name, lines, count in (
@@ -107,7 +107,7 @@ def wiper(
     images = [before, *([after] if isinstance(after, Tensor) else after)]
     if len(images) < 2:
         raise ValueError("after: expected at least one image, got none")
-    panels = _panels(images, labels, alt, quality)
+    panels = image_panels(images, labels, alt, quality)
     sizes = sorted({(panel["height"], panel["width"]) for panel in panels})
     if len(sizes) > 1:
         raise ValueError(f"expected images of one size, got {sizes}")
@@ -143,9 +143,10 @@ def tiles(sheet: Tensor, height: int, width: int | None = None) -> list[list[Ten
     return [list(row.split(width, dim=3)) for row in sheet.split(height, dim=2)]
 
 
-def _panels(
-    images: Sequence[Tensor], labels: Sequence[str], alt: str, quality: int
+def image_panels(
+    images: Sequence[Tensor], labels: Sequence[str], alt: str, quality: int = 100
 ) -> list[dict[str, Any]]:
+    """What the templates need to know of images and their labels; a ValueError unless they fit."""
     if not images or len(labels) != len(images):
         raise ValueError(
             f"expected one label for each of 1 or more images, got {len(labels)} and {len(images)}"

@@ -269,10 +269,11 @@ class RestorationResults:
             "batch": "d",
             "seeds": "",
             "distribution layers": "",
-            "weights of L1, perceptual, distribution": "",
+            "weights": "",
             "minutes": ".0f",
         }
-        return table(rows, columns, number=number, caption=caption)
+        note = "Weights: of the L1, the perceptual, and the distribution term of Eq. (6)."
+        return table(rows, columns, number=number, caption=caption, note=note)
 
     def _measured(self, method: str, of: str, measure: str) -> np.ndarray:
         found = self.values(method, of, measure)

@@ -1,6 +1,7 @@
 """The classifier of chapter 1: the package's logits, any size, clear errors, honest fallback."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -13,7 +14,13 @@ import dsd_lib as dsd
 from data_scripts import classifier_scales
 from dsd_lib.book import classifier as module
 from dsd_lib.book import plots
-from dsd_lib.book.classifier import Classifier, class_names, load_classifier, show_predictions
+from dsd_lib.book.classifier import (
+    Classifier,
+    class_names,
+    draw_prediction,
+    load_classifier,
+    show_predictions,
+)
 from dsd_lib.files import data_folder, list_images
 
 GOLDEN = json.loads(
@@ -210,27 +217,43 @@ def test_weights_files_that_are_not_the_one(tmp_path):
 # The figure
 
 
-def test_show_predictions_draws_true_pixels_and_one_bar_a_class():
-    pictures = [torch.rand(1, 3, 40, 60), torch.rand(1, 3, 20, 30)]
-    predictions = [[("cat", 0.7), ("dog", 0.2)], [("dog", 0.6), ("cat", 0.3)]]
-    figure = show_predictions(pictures, predictions, ["1", "1/2"])
+IMAGES = [torch.rand(1, 3, 40, 60), torch.rand(1, 3, 20, 30)]
+PREDICTIONS = [[("cat", 0.7), ("dog", 0.2)], [("dog", 0.6), ("cat", 0.3)]]
+
+
+def test_show_predictions_shows_true_pixels_and_one_bar_a_class():
+    html = show_predictions(IMAGES, PREDICTIONS, ["1", "1/2"], alt="Noise")._repr_html_()
+    assert re.findall(r'alt="(.*?)" width="(\d+)" height="(\d+)"', html) == [
+        ("Noise: 1", "60", "40"),
+        ("Noise: 1/2", "30", "20"),
+    ]
+    bars = re.findall(r'<li( class="dsd-chosen")? style="--share: (\d+)%">(.*?)</li>', html)
+    # The first image's class keeps its color below the second.
+    chosen = ' class="dsd-chosen"'
+    assert bars == [
+        (chosen, "70", "cat 70%"),
+        ("", "20", "dog 20%"),
+        ("", "60", "dog 60%"),
+        (chosen, "30", "cat 30%"),
+    ]
+
+
+def test_a_frame_shows_true_pixels_and_one_bar_a_class():
+    figure = draw_prediction(IMAGES[0], PREDICTIONS[0], "1", "dog")
     figure.canvas.draw()
-    first, bars, second, other_bars = figure.axes
-    for axes, x in ((first, pictures[0]), (second, pictures[1])):
-        box = axes.get_window_extent()
-        assert (round(box.height), round(box.width)) == tuple(x.shape[2:])
+    axes, bars = figure.axes
+    box = axes.get_window_extent()
+    assert (round(box.height), round(box.width)) == (40, 60)
     assert [p.get_width() for p in bars.patches] == [0.7, 0.2]
-    assert [t.get_text() for t in other_bars.texts] == ["dog 60 %", "cat 30 %"]
-    # The first picture's class keeps its color below the second.
-    assert bars.patches[0].get_facecolor() == other_bars.patches[1].get_facecolor()
-    assert bars.patches[0].get_facecolor() != other_bars.patches[0].get_facecolor()
+    assert [t.get_text() for t in bars.texts] == ["cat 70%", "dog 20%"]
+    assert bars.patches[0].get_facecolor() != bars.patches[1].get_facecolor()
     plt.close(figure)
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_show_predictions_wants_one_of_each(count):
     with pytest.raises(ValueError, match="one prediction and one title for each"):
-        show_predictions([torch.rand(1, 3, 8, 8)] * count, [], [])
+        show_predictions([torch.rand(1, 3, 8, 8)] * count, [], [], alt="Noise")
 
 
 # The script that measures
