@@ -797,6 +797,15 @@ def test_full_streams_and_files(here, capsys, monkeypatch):
     assert "missing.png" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="Linux has a folder closed to all")
+def test_a_table_into_a_folder_where_nobody_may_write(here, capsys):
+    command = ["score", "noise.png", "--measures", "brisque"]
+    for option in ("--csv", "--json"):
+        status, out, err = run(capsys, *command, option, "/proc/t")
+        assert status == 1 and "noise.png" in out
+        assert re.fullmatch(r"dsd: /proc/t cannot be written: .*\n", err)
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp850"])
 def test_encodings_that_lack_characters(here, capsys, monkeypatch, encoding):
     shutil.copy("noise.png", "ψ.png")
