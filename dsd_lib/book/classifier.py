@@ -118,7 +118,7 @@ class Classifier(nn.Module):
         name: ``"efficientnet-lite0"`` or ``"vgg19"``.
         classes: the 1000 class names in the order of the logits.
         min_side: the shortest side of a picture, in pixels.
-        unavailable: the networks that were preferred and could not be had.
+        unavailable: the preferred networks that were not available.
 
     Source: Fig. 1; chapter 1 of the book.
     """
